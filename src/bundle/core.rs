@@ -1,0 +1,384 @@
+//! `bundle.json`, the public core: what anybody may know of a bundle (docs/format.md section 3.1).
+//!
+//! Parsed strictly: each key exactly once, nothing unknown. Its bytes are bound into the keys and into `SHA256SUMS`, and are never
+//! written again.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::codec::Codec;
+use super::label::SetName;
+use super::limits::{CORE_MAX, SEQUENCE_MAX};
+use super::{BundleError, Damage};
+use crate::crypto::{Digest, decode_hex, encode_hex};
+
+/// The format that this code writes.
+pub const FORMAT: &str = "airkeep-bundle/1";
+
+/// The public core of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicCore {
+    format: String,
+    /// The bundle's id.
+    pub id: Id,
+    /// The series it belongs to.
+    pub set: SetRef,
+    /// Its place in the set, from 1.
+    pub sequence: u64,
+    /// Why it was made.
+    pub kind: Kind,
+    /// When sealing began.
+    pub created_at: UtcTime,
+    /// The marking of the data, as people gave it.
+    #[serde(deserialize_with = "present")]
+    pub marking: Option<String>,
+    suite: u32,
+    /// How frames are compressed.
+    pub codec: Codec,
+    /// How the payload is cut.
+    pub frame_size: FrameSize,
+    /// The bundle before it in the set.
+    #[serde(deserialize_with = "present")]
+    pub predecessor: Option<Predecessor>,
+    /// The journal's head at sealing.
+    #[serde(deserialize_with = "present")]
+    pub journal_head: Option<JournalHead>,
+    /// The public key that signs.
+    #[serde(deserialize_with = "present")]
+    pub signer: Option<String>,
+    /// SHA-256 of `RECOVER.txt`.
+    pub recover_sha256: Digest,
+}
+
+/// What the caller decides of a new core; the rest is fixed by the format.
+#[derive(Debug, Clone)]
+pub struct CoreFacts {
+    /// The bundle's id, random.
+    pub id: Id,
+    /// The set.
+    pub set: SetRef,
+    /// Place in the set.
+    pub sequence: u64,
+    /// Why it is made.
+    pub kind: Kind,
+    /// Now.
+    pub created_at: UtcTime,
+    /// Compression.
+    pub codec: Codec,
+    /// Cut.
+    pub frame_size: FrameSize,
+    /// The bundle before.
+    pub predecessor: Option<Predecessor>,
+}
+
+impl PublicCore {
+    /// Makes the core of a new bundle that carries `recover_text`.
+    pub fn new(facts: CoreFacts, recover_text: &[u8]) -> PublicCore {
+        PublicCore {
+            format: FORMAT.to_owned(),
+            id: facts.id,
+            set: facts.set,
+            sequence: facts.sequence,
+            kind: facts.kind,
+            created_at: facts.created_at,
+            marking: None,
+            suite: 1,
+            codec: facts.codec,
+            frame_size: facts.frame_size,
+            predecessor: facts.predecessor,
+            journal_head: None,
+            signer: None,
+            recover_sha256: Digest::of(recover_text),
+        }
+    }
+
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("the core has only text, numbers and objects");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads stored bytes.
+    ///
+    /// # Errors
+    /// [`BundleError::Unsupported`] for another format or suite, [`BundleError::Damaged`] for anything that breaks the rules.
+    pub fn decode(bytes: &[u8]) -> Result<PublicCore, BundleError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: String,
+            suite: u64,
+        }
+        let damaged = |source| Damage::Json { member: "bundle.json", source };
+        if bytes.len() as u64 > CORE_MAX {
+            return Err(BundleError::Limit { what: "bundle.json, bytes", found: bytes.len() as u64, max: CORE_MAX });
+        }
+        let version: Version = serde_json::from_slice(bytes).map_err(damaged)?;
+        if version.format != FORMAT {
+            return Err(BundleError::Unsupported { what: "bundle format", found: version.format });
+        }
+        if version.suite != 1 {
+            return Err(BundleError::Unsupported { what: "cipher suite", found: version.suite.to_string() });
+        }
+        let core: PublicCore = serde_json::from_slice(bytes).map_err(damaged)?;
+        core.check()?;
+        Ok(core)
+    }
+
+    fn check(&self) -> Result<(), BundleError> {
+        let illegal = |what| Err(Damage::Field { member: "bundle.json", field: what }.into());
+        let is_place = |n: u64| (1..=SEQUENCE_MAX).contains(&n);
+        if !is_place(self.sequence) || self.predecessor.as_ref().is_some_and(|p| !is_place(p.sequence)) {
+            return illegal("sequence");
+        }
+        if self.journal_head.as_ref().is_some_and(|head| !is_place(head.sequence)) {
+            return illegal("journal_head");
+        }
+        if self.marking.as_ref().is_some_and(|m| m.is_empty() || m.len() > 256 || m.chars().any(char::is_control)) {
+            return illegal("marking");
+        }
+        Ok(())
+    }
+}
+
+/// Sixteen random bytes that name a bundle or a set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Id(pub [u8; 16]);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&encode_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = crate::crypto::HexError;
+    fn try_from(text: String) -> Result<Id, Self::Error> {
+        let mut bytes = [0; 16];
+        decode_hex(&text, &mut bytes)?;
+        Ok(Id(bytes))
+    }
+}
+
+/// The set a bundle belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRef {
+    /// Random identity.
+    pub id: Id,
+    /// Name chosen by people.
+    pub name: SetName,
+}
+
+/// The bundle before this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predecessor {
+    /// Its id.
+    pub id: Id,
+    /// Its place.
+    pub sequence: u64,
+    /// Its seal digest.
+    pub seal_sha256: Digest,
+}
+
+/// A position in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalHead {
+    /// Number of the last record.
+    pub sequence: u64,
+    /// Its hash.
+    pub sha256: Digest,
+}
+
+/// Why a bundle was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Somebody asked.
+    Manual,
+    /// A timer asked.
+    Scheduled,
+    /// Made before a restore.
+    Safety,
+    /// Made before a migration.
+    PreMigration,
+    /// Adopted from another program's backup.
+    Imported,
+}
+
+/// How many bytes of payload a full content frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub enum FrameSize {
+    /// 256 KiB.
+    Small,
+    /// 1 MiB, the usual size.
+    Normal,
+    /// 4 MiB.
+    Large,
+}
+
+impl FrameSize {
+    /// The size in bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            FrameSize::Small => 256 << 10,
+            FrameSize::Normal => 1 << 20,
+            FrameSize::Large => 4 << 20,
+        }
+    }
+}
+
+impl From<FrameSize> for u64 {
+    fn from(size: FrameSize) -> u64 {
+        size.bytes()
+    }
+}
+
+impl TryFrom<u64> for FrameSize {
+    type Error = String;
+    fn try_from(bytes: u64) -> Result<FrameSize, String> {
+        [FrameSize::Small, FrameSize::Normal, FrameSize::Large]
+            .into_iter()
+            .find(|size| size.bytes() == bytes)
+            .ok_or_else(|| format!("frame size {bytes}"))
+    }
+}
+
+/// A moment in UTC as the format writes it: `YYYY-MM-DDTHH:MM:SSZ`, a profile of RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UtcTime(String);
+
+impl UtcTime {
+    /// Checks the form and the ranges of the fields (a day 31 in any month passes).
+    pub fn parse(text: &str) -> Option<UtcTime> {
+        let shape = text.len() == 20
+            && text.bytes().zip("dddd-dd-ddTdd:dd:ddZ".bytes()).all(|(c, form)| if form == b'd' { c.is_ascii_digit() } else { c == form });
+        let field = |from: usize| text[from..from + 2].parse::<u8>().unwrap_or(u8::MAX);
+        let legal = shape && (1..=12).contains(&field(5)) && (1..=31).contains(&field(8)) && field(11) < 24 && field(14) < 60 && field(17) <= 60;
+        legal.then(|| UtcTime(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Digits and letters only, for file names: `YYYYMMDDTHHMMSSZ`.
+    pub fn compact(&self) -> String {
+        self.0.chars().filter(char::is_ascii_alphanumeric).collect()
+    }
+}
+
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<UtcTime> for String {
+    fn from(time: UtcTime) -> String {
+        time.0
+    }
+}
+
+impl TryFrom<String> for UtcTime {
+    type Error = String;
+    fn try_from(text: String) -> Result<UtcTime, String> {
+        UtcTime::parse(&text).ok_or_else(|| "a time that is not YYYY-MM-DDTHH:MM:SSZ".to_owned())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        Digest::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Accepts null but not absence: with an explicit function serde no longer takes a missing key for `None`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn sample() -> PublicCore {
+        let facts = CoreFacts {
+            id: Id([0x40; 16]),
+            set: SetRef { id: Id([1; 16]), name: SetName::parse("set-00000001").unwrap() },
+            sequence: 7,
+            kind: Kind::Manual,
+            created_at: UtcTime::parse("2026-11-20T23:18:20Z").unwrap(),
+            codec: Codec::Gzip,
+            frame_size: FrameSize::Small,
+            predecessor: None,
+        };
+        PublicCore::new(facts, b"recover")
+    }
+
+    #[test]
+    fn decodes_what_it_encodes() {
+        let core = sample();
+        assert_eq!(PublicCore::decode(&core.encode()).unwrap(), core);
+    }
+
+    #[test]
+    fn refuses_missing_unknown_repeated_and_illegal_keys() {
+        let text = String::from_utf8(sample().encode()).unwrap();
+        let swaps = [
+            ("\"marking\": null,", ""),
+            ("\"marking\": null,", "\"marking\": null, \"marking\": null,"),
+            ("\"marking\": null,", "\"marking\": null, \"extra\": 1,"),
+            ("\"marking\": null,", "\"marking\": \"\\u0007\","),
+            ("\"marking\": null,", "\"marking\": \"\\ud800\","),
+            ("\"sequence\": 7", "\"sequence\": 0"),
+            ("\"sequence\": 7", "\"sequence\": 9007199254740992"),
+            ("\"sequence\": 7", "\"sequence\": 7.0"),
+            ("262144", "262145"),
+            ("20T23", "20 23"),
+            ("\"manual\"", "\"Manual\""),
+            ("40404040", "4040404A"),
+        ];
+        for (from, to) in swaps {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(matches!(PublicCore::decode(changed.as_bytes()), Err(BundleError::Damaged(_))), "{from} → {to}");
+        }
+        assert!(PublicCore::decode(format!("{text}x").as_bytes()).is_err());
+        assert!(PublicCore::decode("[".repeat(16_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn another_format_or_suite_is_unsupported_not_damaged() {
+        let text = String::from_utf8(sample().encode()).unwrap();
+        for (from, to) in [("airkeep-bundle/1", "airkeep-bundle/2"), ("\"suite\": 1", "\"suite\": 2")] {
+            assert!(matches!(PublicCore::decode(text.replace(from, to).as_bytes()), Err(BundleError::Unsupported { .. })));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The members in front of the frames, and the step from them to keys, index and manifest (docs/format.md section 9, steps 1 to 5).
+//!
+//! Sums come first: a flipped bit must read as damage and not as a wrong passphrase or an unknown format.
+
+use std::io;
+use std::sync::Arc;
+
+use super::codec::Opener;
+use super::core::PublicCore;
+use super::frame::Place;
+use super::index::Index;
+use super::limits::{CORE_MAX, INDEX_MAX, SLOTS_LEN, TEXT_MAX, sealed_max};
+use super::manifest::Manifest;
+use super::medium::Medium;
+use super::outer::{BLOCK, member, padding, size_in};
+use super::slots::{Keyring, SlotTable};
+use super::tail::{Hint, sums_line};
+use super::walk::{Step, Walk};
+use super::{BundleError, Damage};
+use crate::crypto::{BundleKeys, Digest, decode_hex};
+
+/// What a bundle says of itself to anybody.
+#[derive(Debug)]
+pub struct Front {
+    /// The public core.
+    pub core: PublicCore,
+    /// The key slots.
+    pub slots: SlotTable,
+    /// Offset of the header of frame 0.
+    pub frames_start: u64,
+    pub(super) core_sum: Digest,
+    pub(super) recover_sum: Digest,
+    slots_stored: Vec<u8>,
+    slots_mac: [u8; 32],
+}
+
+/// What a key opens of a bundle before its frames are read.
+#[derive(Debug)]
+pub struct Unlocked {
+    /// The bundle's keys.
+    pub(super) keys: Arc<BundleKeys>,
+    /// The index, authenticated and checked, and the manifest.
+    pub(super) content: Option<(Index, Manifest)>,
+    /// Why there is no content, until an examination takes it into its findings.
+    pub(super) damage: Option<Damage>,
+}
+
+impl Unlocked {
+    /// The manifest, unless index or manifest are damaged.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.content.as_ref().map(|(_, manifest)| manifest)
+    }
+}
+
+/// Reads and checks the public members in front of the frames.
+///
+/// # Errors
+/// [`BundleError::NotABundle`], [`BundleError::Damaged`], [`BundleError::Unsupported`], [`BundleError::Limit`].
+pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError> {
+    let mut cursor = Cursor { medium, offset: 0 };
+    let core_stored = match cursor.member(member::CORE, CORE_MAX) {
+        Err(BundleError::Damaged(damage)) if matches!(*damage, Damage::Header { .. }) => return Err(BundleError::NotABundle),
+        other => other?,
+    };
+    let slots_stored = cursor.member(member::SLOTS, SLOTS_LEN)?;
+    let mac_stored = cursor.member(member::SLOTS_MAC, 65)?;
+    let sums_stored = cursor.member(member::SLOTS_SUMS, TEXT_MAX)?;
+    let core_sum = Digest::of(&core_stored);
+    check_slots_sums(&sums_stored, [&core_sum, &Digest::of(&slots_stored), &Digest::of(&mac_stored)])?;
+    let core = PublicCore::decode(&core_stored)?;
+    if let Some(signer) = core.signer {
+        return Err(BundleError::Unsupported { what: "a bundle with the signer", found: signer });
+    }
+    let recover_sum = Digest::of(&cursor.member(member::RECOVER, TEXT_MAX)?);
+    if recover_sum != core.recover_sha256 {
+        return Err(Damage::Sum { member: member::RECOVER.to_owned() }.into());
+    }
+    let slots = SlotTable::decode(&slots_stored, core.id, core_sum)?;
+    let slots_mac = decode_mac(&mac_stored).ok_or(Damage::Field { member: "slots.mac", field: "text" })?;
+    Ok(Front { core, slots, frames_start: cursor.offset, core_sum, recover_sum, slots_stored, slots_mac })
+}
+
+/// Opens a slot with one of the keys, then index and manifest.
+///
+/// A damaged index is part of the result and not an error, so that the frames can still be examined.
+///
+/// # Errors
+/// [`BundleError::KeyRejected`] if no slot opens, [`BundleError::Damaged`] if the slots are not authentic.
+pub fn unlock(medium: &(impl Medium + ?Sized), front: &Front, ring: &Keyring) -> Result<Unlocked, BundleError> {
+    let keys = Arc::new(front.slots.unlock(ring, &front.slots_stored, &front.slots_mac)?);
+    Ok(match read_content(medium, front, &keys) {
+        Ok(content) => Unlocked { keys, content: Some(content), damage: None },
+        Err(damage) => Unlocked { keys, content: None, damage: Some(damage) },
+    })
+}
+
+fn read_content(medium: &(impl Medium + ?Sized), front: &Front, keys: &BundleKeys) -> Result<(Index, Manifest), Damage> {
+    let (frames, sealed) = read_index(medium, front)?;
+    let index = open_index(sealed, frames, front, keys)?;
+    let manifest = Manifest::decode(&index.manifest, front.core.id, &index.entries).map_err(|field| Damage::Manifest { field })?;
+    Ok((index, manifest))
+}
+
+/// Finds the index by the hint at the end or, where that is damaged, by walking over the frames.
+fn read_index(medium: &(impl Medium + ?Sized), front: &Front) -> Result<(u64, Vec<u8>), Damage> {
+    let read = |frames, offset| {
+        let sealed = Cursor { medium, offset }.member(member::INDEX, sealed_max(INDEX_MAX));
+        sealed.map(|bytes| (frames, bytes)).map_err(|error| match error {
+            BundleError::Damaged(damage) => *damage,
+            _ => Damage::Field { member: "index", field: "size" },
+        })
+    };
+    if let Some(hint) = Hint::read(medium)
+        && let Some(offset) = front.frames_start.checked_add(hint.index)
+        && let Ok(found) = read(hint.frames, offset)
+    {
+        return Ok(found);
+    }
+    let mut walk = Walk::new(medium, front);
+    loop {
+        match walk.step() {
+            Step::Index { offset, .. } => return read(walk.frames(), offset),
+            Step::Lost { damage } => return Err(damage),
+            Step::Frame { .. } | Step::Gap { .. } => {}
+        }
+    }
+}
+
+fn open_index(mut sealed: Vec<u8>, frames: u64, front: &Front, keys: &BundleKeys) -> Result<Index, Damage> {
+    let place = Place::Index { frames };
+    let name = || member::INDEX.to_owned();
+    place.authenticate(keys, &front.core.id, &sealed).ok_or_else(|| Damage::NotAuthentic { member: name() })?;
+    let packed = place.open(keys, &mut sealed).ok_or_else(|| Damage::Unopenable { member: name() })?;
+    let mut plain = Vec::new();
+    let opened = Opener::new(front.core.codec).open(packed, INDEX_MAX as usize, &mut plain);
+    opened.map_err(|_| Damage::Unopenable { member: name() })?;
+    let index = Index::decode(&plain, front.core.frame_size).map_err(|field| Damage::Index { field })?;
+    if index.offsets.len() as u64 != frames {
+        return Err(Damage::Index { field: "frames" });
+    }
+    Ok(index)
+}
+
+fn check_slots_sums(stored: &[u8], sums: [&Digest; 3]) -> Result<(), Damage> {
+    let names = [member::CORE, member::SLOTS, member::SLOTS_MAC];
+    let lines: String = sums.iter().zip(names).map(|(sum, name)| sums_line(sum, name)).collect();
+    if stored == lines.as_bytes() {
+        return Ok(());
+    }
+    let hurt = sums.iter().zip(names).find(|(sum, name)| !contains(stored, sums_line(sum, name).as_bytes()));
+    Err(Damage::Sum { member: hurt.map_or(member::SLOTS_SUMS, |(_, name)| name).to_owned() })
+}
+
+fn contains(text: &[u8], line: &[u8]) -> bool {
+    text.windows(line.len()).any(|window| window == line)
+}
+
+fn decode_mac(stored: &[u8]) -> Option<[u8; 32]> {
+    let mut mac = [0; 32];
+    let digits = std::str::from_utf8(stored).ok()?.strip_suffix('\n')?;
+    decode_hex(digits, &mut mac).ok().map(|()| mac)
+}
+
+/// Reads members one after the other, each checked against the canonical form before it is allocated.
+pub(super) struct Cursor<'m, M: Medium + ?Sized> {
+    pub medium: &'m M,
+    pub offset: u64,
+}
+
+impl<M: Medium + ?Sized> Cursor<'_, M> {
+    /// Reads the member that must stand here.
+    pub fn member(&mut self, name: &str, max: u64) -> Result<Vec<u8>, BundleError> {
+        let mut block = [0; BLOCK as usize];
+        self.read(name, self.offset, &mut block)?;
+        let offset = self.offset;
+        let size = size_in(&block, name).ok_or_else(|| Damage::Header { member: name.to_owned(), offset })?;
+        if size > max {
+            return Err(Damage::Header { member: name.to_owned(), offset }.into());
+        }
+        let mut content = vec![0; (size + padding(size)) as usize];
+        self.read(name, offset + BLOCK, &mut content)?;
+        if content.split_off(size as usize).iter().any(|&byte| byte != 0) {
+            return Err(Damage::Padding { member: name.to_owned() }.into());
+        }
+        self.offset = offset + BLOCK + size + padding(size);
+        Ok(content)
+    }
+
+    pub fn read(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Damage> {
+        let member = || name.to_owned();
+        self.medium.read_at(offset, buffer).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => Damage::Cut { member: member() },
+            _ => Damage::Unreadable { member: member(), offset, source },
+        })
+    }
+}

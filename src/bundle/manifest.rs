@@ -1,0 +1,209 @@
+//! The manifest: what was captured, when, where, with which counts (docs/format.md section 8).
+//!
+//! It travels twice, in the payload for stock tools and in the index for this reader, and is authenticated before it is parsed.
+//! Unknown keys are allowed, so that later releases can say more.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::core::{Id, UtcTime};
+use super::index::Entry;
+use super::label::{EntryPath, Label};
+use crate::crypto::Digest;
+
+/// The format that this code writes.
+pub const FORMAT: &str = "airkeep-manifest/1";
+
+/// Everything that is recorded of one backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `airkeep-manifest/1`.
+    pub format: String,
+    /// The bundle that it describes.
+    pub bundle: Id,
+    /// Where it was made.
+    pub host: Host,
+    /// With what.
+    pub tool: Tool,
+    /// When capture began.
+    pub started_at: UtcTime,
+    /// From then to the writing of the manifest.
+    pub duration_ms: u64,
+    /// A word from the operator.
+    pub tag: Option<String>,
+    /// A sentence from the operator.
+    pub note: Option<String>,
+    /// The sources in payload order.
+    pub sources: Vec<Source>,
+}
+
+/// The machine and account that made a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// Operating system.
+    pub os: String,
+    /// Processor architecture.
+    pub arch: String,
+    /// User name, or the number where there is none.
+    pub user: String,
+    /// User id.
+    pub uid: u32,
+}
+
+/// The program that made a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Program.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Version of the SQLite library in it.
+    pub sqlite: String,
+}
+
+/// One captured source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its label.
+    pub label: Label,
+    /// What it is: `sqlite`.
+    pub kind: String,
+    /// The file, symbolic links resolved.
+    pub path: String,
+    /// Device of the file.
+    pub device: u64,
+    /// Inode of the file.
+    pub inode: u64,
+    /// When the snapshot was fixed.
+    pub captured_at: UtcTime,
+    /// `independent`: a cut of its own.
+    pub consistency: String,
+    /// How the pages were read.
+    pub capture: CaptureMethod,
+    /// Bytes of the stored image.
+    pub size_bytes: u64,
+    /// SHA-256 of the stored image.
+    pub sha256: Digest,
+    /// The source's journal mode.
+    pub journal_mode: String,
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Pages.
+    pub page_count: u64,
+    /// Text encoding.
+    pub encoding: String,
+    /// `none`, `full` or `incremental`.
+    pub auto_vacuum: String,
+    /// The application's own number.
+    pub application_id: i32,
+    /// The application's schema version.
+    pub user_version: i32,
+    /// The schema, unless it could not be read.
+    pub schema: Option<SchemaRef>,
+    /// Tables and their rows, by name.
+    pub tables: Vec<Table>,
+    /// What was checked.
+    pub check: Check,
+    /// The work tree that holds the file.
+    pub git: Option<Git>,
+}
+
+/// How a source was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureMethod {
+    /// `sqlite_dbpage` or `backup_api`.
+    pub pages: String,
+    /// `stream` or `scratch`.
+    pub route: String,
+    /// Whether a journal or WAL was recovered on a copy.
+    pub recovered: bool,
+}
+
+/// The schema entry of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaRef {
+    /// SHA-256 of `schema/<label>.sql`.
+    pub sha256: Digest,
+    /// Rows of `sqlite_schema`.
+    pub objects: u64,
+}
+
+/// A table and its size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Rows, unless they could not be counted.
+    pub rows: Option<u64>,
+}
+
+/// Which check ran at capture and what it found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `full`, `quick` or `none`.
+    pub kind: String,
+    /// `ok`, `violations`, `corrupt` or `unchecked`.
+    pub verdict: String,
+    /// What was found, or why nothing was checked.
+    pub messages: Vec<String>,
+}
+
+/// State of a git work tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Git {
+    /// Commit that is checked out.
+    pub commit: String,
+    /// Branch, unless detached.
+    pub branch: Option<String>,
+    /// Whether tracked files differ from the commit.
+    pub dirty: bool,
+}
+
+impl Manifest {
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("the manifest has only text, numbers, arrays and objects");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads authenticated bytes and compares them with the entries of the index.
+    ///
+    /// # Errors
+    /// A word on what does not fit.
+    pub fn decode(bytes: &[u8], bundle: Id, entries: &[Entry]) -> Result<Manifest, &'static str> {
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|_| "JSON")?;
+        if manifest.format != FORMAT {
+            return Err("format");
+        }
+        if manifest.bundle != bundle {
+            return Err("bundle");
+        }
+        manifest.check_entries(entries)?;
+        Ok(manifest)
+    }
+
+    /// Every source has exactly its entries, and no entry is without a source.
+    fn check_entries(&self, entries: &[Entry]) -> Result<(), &'static str> {
+        let mut expected = BTreeMap::new();
+        for source in &self.sources {
+            if expected.insert(EntryPath::Database(source.label.clone()).to_string(), (Some(source.size_bytes), source.sha256)).is_some() {
+                return Err("sources");
+            }
+            if let Some(schema) = &source.schema {
+                expected.insert(EntryPath::Schema(source.label.clone()).to_string(), (None, schema.sha256));
+            }
+        }
+        let files = entries.iter().filter(|entry| !matches!(entry.path, EntryPath::Manifest | EntryPath::Sums));
+        for entry in files {
+            match expected.remove(&entry.path.to_string()) {
+                Some((size, sha256)) if sha256 == entry.sha256 && size.is_none_or(|size| size == entry.size) => {}
+                _ => return Err("sources"),
+            }
+        }
+        if expected.is_empty() { Ok(()) } else { Err("sources") }
+    }
+}

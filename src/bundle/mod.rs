@@ -1,0 +1,41 @@
+//! The bundle format: docs/format.md in code.
+//!
+//! Each file of this room mirrors a section of that document. Nothing here knows paths, clocks or terminals: a writer gets something to
+//! write to, a reader a [`Medium`], both get keys and randomness handed in.
+
+mod codec;
+mod core;
+mod error;
+mod examine;
+mod frame;
+mod front;
+mod index;
+mod label;
+pub mod limits;
+mod manifest;
+mod medium;
+mod outer;
+mod pipeline;
+mod slots;
+mod tail;
+mod walk;
+mod writer;
+
+pub use codec::{Codec, CodecError, Compression, CompressionError};
+pub use core::{CoreFacts, FrameSize, Id, JournalHead, Kind, Predecessor, PublicCore, SetRef, UtcTime};
+pub use error::{BundleError, Damage, Finding};
+pub use examine::{EntrySink, Examination, Level, Nowhere, Outcome};
+pub use front::{Front, Unlocked, read_front, unlock};
+pub use index::Entry;
+pub use label::{EntryPath, Label, NameError, SetName};
+pub use manifest::{CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Manifest, SchemaRef, Source, Table, Tool};
+pub use medium::Medium;
+pub use slots::{Keyring, SlotFacts, SlotTable};
+pub use tail::{Hint, read_seal_digest};
+pub use writer::{BundleWriter, Sealed};
+
+/// The text that goes into every bundle of format 1: how to check and open it with stock tools.
+pub const RECOVER_TEXT: &str = include_str!("RECOVER.txt");
+
+#[cfg(test)]
+mod tests;
