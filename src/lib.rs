@@ -1,3 +1,24 @@
-#![doc = "stub"]
+//! Encrypted air-gap backups of live databases.
+//!
+//! A *bundle* is one file: consistent snapshots, a manifest, checksums, sealed with AES-256 under keys that passphrases or key files unwrap. It
+//! opens with this crate, and with sh, openssl, tar and gzip alone.
+//!
+//! | to | use |
+//! |---|---|
+//! | make a bundle | [`Backup`] |
+//! | prove one | [`Verification`] |
+//! | get databases back | [`Restore`] |
+//! | look at one | [`inspect`] |
+//!
+//! The rooms and what may import what are described in ARCHITECTURE.md, the bytes in docs/format.md.
+
 pub mod bundle;
 pub mod crypto;
+pub mod database;
+pub mod files;
+pub mod ops;
+pub mod vault;
+
+pub use bundle::{Compression, Keyring, Label, Level};
+pub use crypto::{KeyFileKey, Passphrase};
+pub use ops::{Backup, BackupReport, Environment, Failure, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest, inspect};

@@ -1,1 +1,7 @@
-fn main(){}
+//! The `airkeep` program: the library's operations on a terminal.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

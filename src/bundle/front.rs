@@ -50,6 +50,18 @@ impl Unlocked {
     pub fn manifest(&self) -> Option<&Manifest> {
         self.content.as_ref().map(|(_, manifest)| manifest)
     }
+
+    /// Takes the manifest out, or the reason why there is none.
+    ///
+    /// # Errors
+    /// [`BundleError::Damaged`].
+    pub fn into_manifest(self) -> Result<Manifest, BundleError> {
+        match (self.content, self.damage) {
+            (Some((_, manifest)), _) => Ok(manifest),
+            (None, Some(damage)) => Err(damage.into()),
+            (None, None) => Err(Damage::Index { field: "content" }.into()),
+        }
+    }
 }
 
 /// Reads and checks the public members in front of the frames.

@@ -1,0 +1,194 @@
+//! `airkeep backup`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use airkeep::database::CheckKind;
+use airkeep::{Backup, BackupReport, Compression, Environment, Label, SourceSpec};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::exit::{self, Exit};
+use super::explain::Explained;
+use super::keys::{KeyArguments, Purpose};
+use super::{Report, json, screen};
+
+/// Seal live databases into one encrypted, verified bundle
+///
+/// Each database is captured in one read transaction while others go on using it: a database in WAL mode is streamed, one in
+/// rollback mode is first copied into encrypted scratch so that its writers wait no longer than the copy takes. The bundle is written
+/// without a name, synced, read back from the medium and verified (level 3); only then does it appear in the vault.
+///
+/// Several keys may be given: each opens the bundle by itself.
+#[derive(Args)]
+#[command(after_long_help = after_help())]
+pub struct Arguments {
+    /// A database, with the label it gets in the bundle (default: the file's name in lower case, without its ending)
+    #[arg(required = true, value_name = "[LABEL=]DATABASE")]
+    databases: Vec<String>,
+    /// The folder of bundles; made if it is missing
+    #[arg(long, value_name = "DIR", env = "AIRKEEP_VAULT", default_value = "airkeep-vault")]
+    vault: PathBuf,
+    /// How frames are compressed: gzip[:1-9], zstd[:1-19] or none; stock gzip opens the first, the zstd program the second
+    #[arg(long, value_name = "CODEC", default_value_t = Compression::DEFAULT)]
+    compression: Compression,
+    /// Which of SQLite's checks runs on the snapshot; the manifest records what it found
+    #[arg(long, value_enum, default_value_t = Check::Quick)]
+    check: Check,
+    /// A word to find the bundle by, kept in the encrypted manifest
+    #[arg(long, value_name = "TEXT")]
+    tag: Option<String>,
+    /// A sentence to remember it by, kept in the encrypted manifest
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// How long to wait for a locked database, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    busy_timeout: Duration,
+    /// Where encrypted scratch goes (default: the vault)
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Do not read the finished bundle back
+    #[arg(long)]
+    no_verify: bool,
+    /// Seal a corrupt database all the same; the manifest says that it is
+    #[arg(long)]
+    accept_corrupt: bool,
+    /// The keys were changed on purpose: do not insist that they open the vault's newest bundle
+    #[arg(long)]
+    new_keys: bool,
+    #[command(flatten)]
+    keys: KeyArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// SQLite's checks by name.
+#[derive(Clone, Copy, ValueEnum)]
+enum Check {
+    /// integrity_check and foreign_key_check: also indexes against tables
+    Full,
+    /// quick_check: structure, without comparing indexes
+    Quick,
+    /// No check
+    None,
+}
+
+impl Arguments {
+    /// Runs the command.
+    pub fn run(self) -> Result<Report, Explained> {
+        let sources = self.databases.iter().map(|text| source(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut backup = Backup::new(sources, self.vault);
+        backup.compression = self.compression;
+        backup.check = match self.check {
+            Check::Full => CheckKind::Full,
+            Check::Quick => CheckKind::Quick,
+            Check::None => CheckKind::None,
+        };
+        backup.tag = self.tag;
+        backup.note = self.note;
+        backup.busy_timeout = self.busy_timeout;
+        backup.scratch = self.scratch;
+        backup.read_back = !self.no_verify;
+        backup.accept_corrupt = self.accept_corrupt;
+        backup.new_keys = self.new_keys;
+        let ring = self.keys.ring(Purpose::Seal)?;
+        let report = backup.run(&ring, &mut Environment::system())?;
+        Ok(render(report, self.compression))
+    }
+}
+
+fn render(report: BackupReport, compression: Compression) -> Report {
+    let mut bundle = json::bundle(&report.path, report.size_bytes, &report.core);
+    bundle["sha256"] = json!(report.sha256);
+    bundle["seal_sha256"] = json!(report.seal_sha256);
+    let json = json!({
+        "bundle": bundle,
+        "sources": json::sources(&report.manifest),
+        "level": report.level,
+        "compression": compression.to_string(),
+        "new_vault": report.is_new_vault,
+    });
+    let text = text(&report, compression);
+    Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings: report.warnings, exit: Exit::Success }
+}
+
+fn text(report: &BackupReport, compression: Compression) -> String {
+    let mut text = String::new();
+    if report.is_new_vault {
+        let _ = writeln!(text, "made      {} (a new vault)", screen::escape(&report.path.parent().unwrap_or(Path::new(".")).to_string_lossy()));
+    }
+    for source in &report.manifest.sources {
+        let rows = source.tables.iter().filter_map(|table| table.rows).sum();
+        let tables = screen::count(source.tables.len() as u64, "table");
+        let check = format!("{} check: {}", source.check.kind, source.check.verdict);
+        let _ = writeln!(text, "captured  {}: {}, {tables}, {}, {check}", source.label, screen::size(source.size_bytes), screen::count(rows, "row"));
+    }
+    let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
+    let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);
+    let _ = match report.level {
+        Some(level) => writeln!(text, "verified  {level}, read back after sync"),
+        None => writeln!(text, "verified  no (--no-verify)"),
+    };
+    text
+}
+
+/// Reads `LABEL=PATH` or `PATH`. What stands before the first `=` is a label only if it may be one, so `./a=b.db` is a path.
+fn source(text: &str) -> Result<SourceSpec, Explained> {
+    if let Some((label, path)) = text.split_once('=')
+        && let Ok(label) = Label::parse(label)
+        && !path.is_empty()
+    {
+        return Ok(SourceSpec { label, path: path.into() });
+    }
+    let path = PathBuf::from(text);
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    match Label::from_stem(&stem) {
+        Some(label) => Ok(SourceSpec { label, path }),
+        None => Err(Explained::new(Exit::Usage, format!("no label can be made from '{text}'"), Some("give one: LABEL=PATH, with a-z, 0-9, '.', '_', '-'"))),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    match (0.0..=86_400.0).contains(&number) {
+        true => Ok(Duration::from_secs_f64(number)),
+        false => Err("expected 0 to 86400 seconds".to_owned()),
+    }
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  airkeep backup app.db\n  airkeep backup main=data/app.db audit=data/audit.db --vault /srv/vault --passphrase-file /etc/airkeep/pass\n  \
+         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n\n{}",
+        exit::table(&Exit::ALL)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_what_may_be_one() {
+        for (text, label, path) in [
+            ("app.db", "app", "app.db"),
+            ("data/My App.sqlite", "my-app", "data/My App.sqlite"),
+            ("main=data/app.db", "main", "data/app.db"),
+            ("tenants/acme=x.db", "tenants/acme", "x.db"),
+            ("./a=b.db", "a-b", "./a=b.db"),
+            ("main=a=b.db", "main", "a=b.db"),
+        ] {
+            let source = source(text).unwrap();
+            assert_eq!((source.label.as_str(), source.path.as_path()), (label, Path::new(path)), "{text}");
+        }
+        assert!(source("---.db").is_err() && source("").is_err());
+    }
+
+    #[test]
+    fn seconds_have_bounds() {
+        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2500)));
+        assert!(["-1", "nan", "inf", "86401", "x"].iter().all(|text| seconds(text).is_err()));
+    }
+}

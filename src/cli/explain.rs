@@ -1,0 +1,106 @@
+//! From a failure to the words a person needs: what failed, on what, why, and what to do.
+
+use std::error::Error;
+use std::io::ErrorKind;
+
+use airkeep::Failure;
+use airkeep::bundle::BundleError;
+use airkeep::database::DatabaseError;
+use airkeep::files::FileError;
+use airkeep::vault::VaultError;
+
+use super::exit::Exit;
+
+/// A failure as it is shown.
+#[derive(Debug)]
+pub struct Explained {
+    /// The exit code.
+    pub exit: Exit,
+    /// What failed, on what.
+    pub message: String,
+    /// Why, from the outside in.
+    pub causes: Vec<String>,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+}
+
+impl Explained {
+    /// A failure without a chain behind it.
+    pub fn new(exit: Exit, message: impl Into<String>, hint: Option<&str>) -> Explained {
+        Explained { exit, message: message.into(), causes: Vec::new(), hint: hint.map(str::to_owned) }
+    }
+}
+
+impl From<Failure> for Explained {
+    fn from(failure: Failure) -> Explained {
+        let mut causes = Vec::new();
+        let mut next = failure.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        Explained { exit: Exit::of(&failure), message: failure.to_string(), causes, hint: hint(&failure).map(str::to_owned) }
+    }
+}
+
+fn hint(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::Source { source, .. } => source_hint(source),
+        Failure::DoubleLabel { .. } => Some("give each source a label of its own: LABEL=PATH"),
+        Failure::Vault(error) => vault_hint(error),
+        Failure::OtherKeys { .. } => Some("check for a typing error; if the keys were changed on purpose, add --new-keys"),
+        Failure::Seal { source, .. } | Failure::ReadBack { source, .. } => bundle_hint(source, true),
+        Failure::Bundle { source, .. } => bundle_hint(source, false),
+        Failure::NoBundle { .. } | Failure::NoLabel { .. } => None,
+        Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
+        Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
+        Failure::TargetExists { .. } => Some("restore into a new or empty folder: --to DIR"),
+        Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
+        Failure::File(error) => file_hint(error),
+    }
+}
+
+fn source_hint(error: &DatabaseError) -> Option<&'static str> {
+    match error {
+        DatabaseError::Locked { .. } => Some("wait for the other program, or give it more time with --busy-timeout"),
+        DatabaseError::Corrupt { .. } => Some("to seal it all the same, labelled as corrupt, add --accept-corrupt"),
+        DatabaseError::Truncated { .. } => Some("the file was cut: look for an intact copy or an older bundle"),
+        DatabaseError::NotADatabase { .. } => Some("an SQLCipher database must be exported in plain form by its own program first"),
+        DatabaseError::Replaced { .. } => Some("run the backup again"),
+        DatabaseError::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
+        _ => None,
+    }
+}
+
+fn vault_hint(error: &VaultError) -> Option<&'static str> {
+    match error {
+        VaultError::File(error) => file_hint(error),
+        VaultError::SeveralSets { .. } => Some("keep the bundles of each set in a folder of their own"),
+        VaultError::Identity { .. } => Some("move the damaged file aside: it is made anew from the bundles of the vault"),
+        VaultError::Format { .. } => None,
+    }
+}
+
+fn file_hint(error: &FileError) -> Option<&'static str> {
+    match error {
+        FileError::Folder { .. } => Some("a vault must be a real folder that only you can write to: chmod 700 DIR, or name another with --vault"),
+        FileError::Locked { .. } => Some("wait until the other run has finished"),
+        FileError::Exposed { .. } => Some("take the others' permissions away: chmod 600 FILE"),
+        FileError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),
+        FileError::Io { source, .. } if source.kind() == ErrorKind::NotFound => Some("the folder above it must exist"),
+        _ => None,
+    }
+}
+
+fn bundle_hint(error: &BundleError, is_new: bool) -> Option<&'static str> {
+    match error {
+        BundleError::KeyRejected => Some("check passphrase and keyboard layout, or try --passphrase-file or --key-file"),
+        BundleError::Damaged(_) if is_new => Some("check the medium; no bundle was left behind"),
+        BundleError::Damaged(_) => Some("'airkeep verify BUNDLE' tells which frames and databases are hurt; try another copy"),
+        BundleError::NotABundle => Some("bundles end in .akb; if this is one, try another copy"),
+        BundleError::Unsupported { .. } => Some("a newer release of airkeep may open it"),
+        BundleError::Iterations { .. } => Some("no airkeep seals with such a number: the key slots were tampered with"),
+        BundleError::Write { source } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),
+        _ => None,
+    }
+}

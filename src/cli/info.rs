@@ -1,0 +1,131 @@
+//! `airkeep info`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use airkeep::bundle::{Manifest, Source};
+use airkeep::ops::Facts;
+use airkeep::inspect;
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{self, Exit};
+use super::explain::Explained;
+use super::keys::{KeyArguments, Purpose};
+use super::{Report, json, screen};
+
+/// Show what a bundle says of itself: public facts without a key, the manifest with one
+///
+/// Reads a few kilobytes and proves nothing of the data; that is what 'airkeep verify' does. Without a key that was named
+/// (nothing is asked for) only the public facts are shown.
+#[derive(Args)]
+#[command(after_long_help = after_help())]
+pub struct Arguments {
+    /// The bundle
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    #[command(flatten)]
+    keys: KeyArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Arguments {
+    /// Runs the command.
+    pub fn run(self) -> Result<Report, Explained> {
+        let ring = self.keys.ring(Purpose::OnlyNamed)?;
+        let facts = inspect(&self.bundle, &ring)?;
+        let mut json = json!({
+            "bundle": json::bundle(&facts.path, facts.size_bytes, &facts.core),
+            "generation": facts.generation,
+            "slots": facts.slots,
+            "frames": facts.frames,
+            "seal_sha256": facts.seal_sha256,
+        });
+        if let Some(manifest) = &facts.manifest {
+            json["sources"] = json::sources(manifest);
+            json["host"] = json!(manifest.host);
+            json["tool"] = json!(manifest.tool);
+            json["started_at"] = json!(manifest.started_at);
+            json["duration_ms"] = json!(manifest.duration_ms);
+            json["tag"] = json!(manifest.tag);
+            json["note"] = json!(manifest.note);
+        }
+        let json = json.as_object().cloned().unwrap_or_default();
+        Ok(Report { text: text(&facts), json, warnings: Vec::new(), exit: Exit::Success })
+    }
+}
+
+fn text(facts: &Facts) -> String {
+    let core = &facts.core;
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12} {}", screen::escape(&value));
+    };
+    row("bundle", core.id.to_string());
+    row("set", format!("{}, number {}", core.set.name, core.sequence));
+    row("kind", json!(core.kind).as_str().unwrap_or_default().to_owned());
+    row("created", core.created_at.to_string());
+    row("predecessor", core.predecessor.as_ref().map_or("none".into(), |p| format!("number {}, {}", p.sequence, p.id)));
+    row("marking", core.marking.clone().unwrap_or_else(|| "none".into()));
+    row("signed", if core.signer.is_some() { "yes" } else { "no" }.to_owned());
+    row("size", format!("{}, {}", screen::size(facts.size_bytes), facts.frames.map_or("frames unknown".into(), |frames| screen::count(frames, "frame"))));
+    row("codec", core.codec.to_string());
+    for slot in &facts.slots {
+        let effort = slot.iterations.map_or(String::new(), |count| format!(", {count} iterations"));
+        row("key slot", format!("{} {}{effort}", slot.id, slot.kind));
+    }
+    row("seal sha256", facts.seal_sha256.map_or("unknown: the end of the file is damaged".into(), |digest| digest.to_string()));
+    match &facts.manifest {
+        Some(manifest) => manifest_text(&mut text, manifest),
+        None => text.push_str("\nThe manifest needs a key: --passphrase-file, --key-file or AIRKEEP_PASSPHRASE.\n"),
+    }
+    text
+}
+
+fn manifest_text(text: &mut String, manifest: &Manifest) {
+    let host = &manifest.host;
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<12} {}", screen::escape(value));
+    };
+    row("host", &format!("{} ({} {}), user {} ({})", host.name, host.os, host.arch, host.user, host.uid));
+    row("tool", &format!("{} {}, SQLite {}", manifest.tool.name, manifest.tool.version, manifest.tool.sqlite));
+    for (name, value) in [("tag", &manifest.tag), ("note", &manifest.note)] {
+        if let Some(value) = value {
+            row(name, value);
+        }
+    }
+    for source in &manifest.sources {
+        source_text(text, source);
+    }
+}
+
+fn source_text(text: &mut String, source: &Source) {
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{:<12} {}", if name == "source" { String::from("\nsource") } else { format!("  {name}") }, screen::escape(&value));
+    };
+    row("source", String::from(source.label.as_str()));
+    row("path", source.path.clone());
+    row("captured", format!("{}, {}, by {}, {}", source.captured_at, source.consistency, source.capture.pages, source.capture.route));
+    row("database", format!("{}, {} pages of {}, journal {}", screen::size(source.size_bytes), source.page_count, source.page_size, source.journal_mode));
+    row("check", format!("{}: {}", source.check.kind, source.check.verdict));
+    for message in &source.check.messages {
+        row("", message.clone());
+    }
+    if let Some(git) = &source.git {
+        let state = if git.dirty { ", changed since" } else { "" };
+        row("git", format!("{} on {}{state}", git.commit, git.branch.as_deref().unwrap_or("no branch")));
+    }
+    row("sha256", source.sha256.to_string());
+    for table in &source.tables {
+        row("table", format!("{}: {}", table.name, table.rows.map_or("not counted".into(), |rows| screen::count(rows, "row"))));
+    }
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  airkeep info airkeep-vault/set-1a2b3c4d-000001-20261120T231820Z.akb\n  airkeep info BUNDLE.akb --key-file backup.key --json\n\n{}",
+        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported])
+    )
+}

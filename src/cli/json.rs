@@ -1,0 +1,65 @@
+//! The one JSON object that `--json` prints (docs/json.md). Names only ever get added.
+
+use std::path::Path;
+
+use airkeep::bundle::{Manifest, PublicCore, Source};
+use serde_json::{Map, Value, json};
+
+use super::Report;
+use super::explain::Explained;
+
+/// The object of a command that ran to its end.
+pub fn report(command: &str, report: &Report) -> String {
+    let mut object = Map::new();
+    object.insert("command".into(), command.into());
+    object.insert("ok".into(), (report.exit.code() == 0).into());
+    object.extend(report.json.clone());
+    object.insert("warnings".into(), report.warnings.clone().into());
+    format!("{:#}\n", Value::Object(object))
+}
+
+/// The object of a command that failed.
+pub fn failure(command: Option<&str>, explained: &Explained) -> String {
+    format!("{:#}\n", json!({ "command": command, "ok": false, "error": error(explained) }))
+}
+
+/// The member `error`.
+pub fn error(explained: &Explained) -> Value {
+    json!({
+        "code": explained.exit.code(),
+        "name": explained.exit.name(),
+        "message": explained.message,
+        "causes": explained.causes,
+        "hint": explained.hint,
+    })
+}
+
+/// The member `bundle`.
+pub fn bundle(path: &Path, size_bytes: u64, core: &PublicCore) -> Value {
+    json!({
+        "path": path.to_string_lossy(),
+        "size_bytes": size_bytes,
+        "id": core.id,
+        "set": core.set,
+        "sequence": core.sequence,
+        "kind": core.kind,
+        "created_at": core.created_at,
+        "marking": core.marking,
+        "codec": core.codec,
+        "frame_size_bytes": core.frame_size,
+        "predecessor": core.predecessor,
+        "signer": core.signer,
+    })
+}
+
+/// The member `sources`: the manifest's, with tables as an object of name → rows.
+pub fn sources(manifest: &Manifest) -> Value {
+    manifest.sources.iter().map(source).collect()
+}
+
+/// One source.
+pub fn source(source: &Source) -> Value {
+    let mut value = json!(source);
+    value["tables"] = source.tables.iter().map(|table| (table.name.clone(), json!(table.rows))).collect::<Map<_, _>>().into();
+    value
+}

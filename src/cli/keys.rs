@@ -1,0 +1,148 @@
+//! Where keys come from: flags, environment, service credentials, terminal. Never an argument's value, which every process list shows.
+
+use std::path::{Path, PathBuf};
+
+use airkeep::files::{FileError, read_secret_file};
+use airkeep::{KeyFileKey, Keyring, Passphrase};
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::exit::Exit;
+use super::explain::Explained;
+
+const VARIABLE: &str = "AIRKEEP_PASSPHRASE";
+const CREDENTIAL: &str = "airkeep.passphrase";
+
+/// The flags that name keys.
+#[derive(Args)]
+#[command(next_help_heading = "Keys")]
+pub struct KeyArguments {
+    /// Read a passphrase from a file that only you can read; one final line end is dropped
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Vec<PathBuf>,
+    /// Read a passphrase from an open file descriptor
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Vec<u32>,
+    /// Use a key file: 32 random bytes that only you can read
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+}
+
+/// What the keys are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Each key becomes a slot; a passphrase is asked for twice.
+    Seal,
+    /// One key must fit.
+    Open,
+    /// Keys are used if there are any; an empty answer at the prompt means none.
+    OpenIfGiven,
+    /// Only keys that were named; nothing is asked.
+    OnlyNamed,
+}
+
+impl KeyArguments {
+    /// Collects the keys: all that flags name, else the first of environment, service credentials, terminal.
+    pub fn ring(&self, purpose: Purpose) -> Result<Keyring, Explained> {
+        let mut ring = Keyring::default();
+        for path in &self.key_file {
+            ring.key_files.push(read_key_file(path)?);
+        }
+        for path in &self.passphrase_file {
+            ring.passphrases.push(read_passphrase_file(path)?);
+        }
+        for number in &self.passphrase_fd {
+            ring.passphrases.push(read_descriptor(*number)?);
+        }
+        if ring.is_empty() {
+            ring.passphrases.extend(unnamed(purpose)?);
+        }
+        if purpose == Purpose::Seal {
+            for passphrase in &ring.passphrases {
+                passphrase.check_for_sealing().map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("use a longer passphrase, or a key file")))?;
+            }
+        }
+        Ok(ring)
+    }
+}
+
+fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
+    if let Some(text) = std::env::var_os(VARIABLE) {
+        let bytes = Zeroizing::new(text.into_encoded_bytes());
+        return parse(&format!("the environment variable {VARIABLE}"), Passphrase::parse(&bytes)).map(Some);
+    }
+    if let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+        let path = Path::new(&folder).join(CREDENTIAL);
+        if path.exists() {
+            return read_passphrase_file(&path).map(Some);
+        }
+    }
+    match purpose {
+        Purpose::OnlyNamed => Ok(None),
+        Purpose::Seal => ask_twice().map(Some),
+        Purpose::Open => ask("Passphrase: ")?.map_or_else(|| Err(no_key()), |text| parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some)),
+        Purpose::OpenIfGiven => match ask("Passphrase (empty to verify without a key): ") {
+            Ok(Some(text)) if !text.is_empty() => parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some),
+            _ => Ok(None),
+        },
+    }
+}
+
+fn ask_twice() -> Result<Passphrase, Explained> {
+    let first = ask("Passphrase (at least 14 bytes): ")?.ok_or_else(no_key)?;
+    let first = parse("the terminal", Passphrase::parse(first.as_bytes()))?;
+    first.check_for_sealing().map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("several words are easy to remember and hard to guess")))?;
+    let second = ask("The same again: ")?.ok_or_else(no_key)?;
+    let second = parse("the terminal", Passphrase::parse(second.as_bytes()))?;
+    match first.is_same(&second) {
+        true => Ok(first),
+        false => Err(Explained::new(Exit::Key, "the two passphrases differ", Some("nothing was sealed; start again"))),
+    }
+}
+
+/// Asks on the controlling terminal, whatever standard input is; `None` where there is none, so that nothing ever hangs.
+fn ask(prompt: &str) -> Result<Option<Zeroizing<String>>, Explained> {
+    if std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").is_err() {
+        return Ok(None);
+    }
+    let answer = rpassword::prompt_password(prompt);
+    answer.map(|text| Some(Zeroizing::new(text))).map_err(|error| Explained::new(Exit::Key, format!("no passphrase from the terminal: {error}"), None))
+}
+
+fn no_key() -> Explained {
+    let hint = format!("give --passphrase-file, --passphrase-fd, --key-file or {VARIABLE}");
+    Explained::new(Exit::Key, "no passphrase or key was given, and there is no terminal to ask on", Some(&hint))
+}
+
+fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
+    let bytes = read_secret_file(path).map_err(key_error)?;
+    KeyFileKey::parse(&bytes).ok_or_else(|| {
+        let message = format!("key file '{}' has {} bytes, a key has exactly 32", path.display(), bytes.len());
+        Explained::new(Exit::Key, message, Some("make one with: (umask 077; head -c 32 /dev/urandom > FILE)"))
+    })
+}
+
+fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
+    let bytes = read_secret_file(path).map_err(key_error)?;
+    parse(&format!("'{}'", path.display()), Passphrase::parse_file_content(&bytes))
+}
+
+/// Reads a descriptor that the caller opened, by its name under /proc or /dev, which needs no unsafe code.
+fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
+    use std::io::Read;
+    let place = if Path::new("/proc/self/fd").exists() { "/proc/self/fd" } else { "/dev/fd" };
+    let failed = |error: std::io::Error| Explained::new(Exit::Key, format!("cannot read a passphrase from descriptor {number}: {error}"), None);
+    let file = std::fs::File::open(format!("{place}/{number}")).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
+    file.take(4097).read_to_end(&mut bytes).map_err(failed)?;
+    parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&bytes))
+}
+
+fn parse(place: &str, result: Result<Passphrase, impl std::error::Error>) -> Result<Passphrase, Explained> {
+    result.map_err(|error| Explained { exit: Exit::Key, message: format!("cannot use the passphrase from {place}"), causes: vec![error.to_string()], hint: None })
+}
+
+fn key_error(error: FileError) -> Explained {
+    let failure = airkeep::Failure::from(error);
+    Explained { exit: Exit::Key, ..Explained::from(failure) }
+}

@@ -1,0 +1,126 @@
+//! The command line: arguments in, one operation of the library, text or one JSON object out, an exit code.
+//!
+//! The only room that prints, asks, knows flags, or ends the process.
+
+mod backup;
+mod exit;
+mod explain;
+mod info;
+mod json;
+mod keys;
+mod recover_text;
+mod restore;
+mod screen;
+mod verify;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use exit::Exit;
+use explain::Explained;
+
+/// Encrypted, verifiable backups of live SQLite databases that open with stock tools.
+#[derive(Parser)]
+#[command(name = "airkeep", version, about, after_long_help = after_help(), max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Backup(backup::Arguments),
+    Verify(verify::Arguments),
+    Restore(restore::Arguments),
+    Info(info::Arguments),
+    RecoverText(recover_text::Arguments),
+}
+
+/// What a command has to say: text for people, an object for programs, and how it ended.
+pub struct Report {
+    /// Lines for standard output.
+    pub text: String,
+    /// The members of the JSON object besides `command` and `ok`.
+    pub json: serde_json::Map<String, serde_json::Value>,
+    /// Lines for standard error, each after `airkeep: warning: `.
+    pub warnings: Vec<String>,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| screen::error_line(&format!("this is a bug in airkeep: {panic}"))));
+    // The hook has said what happened; the code says that it was not the user's fault.
+    catch_unwind(run).unwrap_or(Exit::Bug).into()
+}
+
+fn run() -> Exit {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error, wants_json),
+    };
+    let (name, wants_json, result) = match arguments.command {
+        Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
+        Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
+        Command::Restore(arguments) => ("restore", arguments.json, arguments.run()),
+        Command::Info(arguments) => ("info", arguments.json, arguments.run()),
+        Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
+    };
+    match result {
+        Ok(report) => {
+            for warning in &report.warnings {
+                screen::warning_line(warning);
+            }
+            match wants_json {
+                true => screen::print(&json::report(name, &report)),
+                false => screen::print(&report.text),
+            }
+            report.exit
+        }
+        Err(explained) => fail(Some(name), &explained, wants_json),
+    }
+}
+
+fn fail(command: Option<&str>, explained: &Explained, wants_json: bool) -> Exit {
+    screen::error(explained);
+    if wants_json {
+        screen::print(&json::failure(command, explained));
+    }
+    explained.exit
+}
+
+/// Help and version are answers, everything else that clap says is a usage error.
+fn refuse(error: &clap::Error, wants_json: bool) -> Exit {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            screen::print(&error.to_string());
+            Exit::Success
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            screen::print_error(&Arguments::command().render_help().to_string());
+            Exit::Usage
+        }
+        _ => {
+            let text = error.to_string();
+            let message = text.strip_prefix("error: ").unwrap_or(&text);
+            let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
+            let details: Vec<&str> = rest.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let explained = Explained { exit: Exit::Usage, message: first.to_owned(), causes: Vec::new(), hint: Some(details.join("; ")).filter(|hint| !hint.is_empty()) };
+            fail(None, &explained, wants_json)
+        }
+    }
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  airkeep backup app.db                    seal app.db into ./airkeep-vault, passphrase asked for\n  \
+         airkeep verify airkeep-vault             prove all bundles of a vault\n  \
+         airkeep restore BUNDLE.akb --to restored get the databases back\n\n{}",
+        exit::table(&Exit::ALL)
+    )
+}

@@ -1,0 +1,88 @@
+//! Output to a person: results on standard output, everything else on standard error, and nothing that moves the cursor.
+
+use std::io::Write;
+
+use super::explain::Explained;
+
+/// Writes to standard output. A reader that went away is no error: it has what it wanted.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let _ = std::io::stdout().lock().flush();
+}
+
+/// Writes to standard error.
+pub fn print_error(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// One error line.
+pub fn error_line(text: &str) {
+    print_error(&format!("airkeep: error: {}\n", escape(text)));
+}
+
+/// One warning line.
+pub fn warning_line(text: &str) {
+    print_error(&format!("airkeep: warning: {}\n", escape(text)));
+}
+
+/// An error with its causes and its hint.
+pub fn error(explained: &Explained) {
+    error_line(&explained.message);
+    for cause in &explained.causes {
+        print_error(&format!("caused by: {}\n", escape(cause)));
+    }
+    if let Some(hint) = &explained.hint {
+        print_error(&format!("hint: {}\n", escape(hint)));
+    }
+}
+
+/// Makes text harmless for a terminal: names, notes and messages come from files that others wrote.
+///
+/// Control characters, line and paragraph separators and the marks that reorder text (Unicode UAX #9) are shown by their numbers.
+pub fn escape(text: &str) -> String {
+    let is_harmful = |c: char| {
+        c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().flat_map(|c| if is_harmful(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// A size as people read it, in binary units.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A count with its noun.
+pub fn count(number: u64, noun: &str) -> String {
+    let digits = number.to_string();
+    let grouped: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    format!("{} {noun}{}", grouped.join(","), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_moves_the_cursor() {
+        assert_eq!(escape("a\u{1b}[2Jb\r\u{7}\u{202e}c\u{2028}"), "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{202e}c\\u{2028}");
+        assert_eq!(escape("Größe 日本 🔑"), "Größe 日本 🔑");
+    }
+
+    #[test]
+    fn sizes_and_counts_read_well() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_048_575, "1.0 MiB"), (1 << 30, "1.0 GiB")] {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!((count(1, "row"), count(1_234_567, "row")), ("1 row".into(), "1,234,567 rows".into()));
+    }
+}

@@ -1,0 +1,185 @@
+//! `airkeep verify`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use airkeep::bundle::Finding;
+use airkeep::ops::bundles_of;
+use airkeep::{Environment, Keyring, Level, Verification, VerifyRequest};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::exit::{self, Exit};
+use super::explain::Explained;
+use super::keys::{KeyArguments, Purpose};
+use super::{Report, json, screen};
+
+/// Prove bundles: without the key that every byte is as sealed, with it that the data is authentic and complete
+///
+/// Level 0 needs no key: the structure is exact and every member matches its recorded SHA-256. Level 2 checks the MACs of key slots,
+/// index and every frame. Level 3 also decrypts and decompresses everything and compares it with the manifest.
+///
+/// Without --level the highest level is taken that the given keys reach. Damage does not stop the run: what is unreadable or
+/// changed is listed with the frames and databases that it hurts, and the rest is still examined.
+#[derive(Args)]
+#[command(after_long_help = after_help())]
+pub struct Arguments {
+    /// Bundles, or folders with bundles
+    #[arg(required = true, value_name = "BUNDLE|VAULT")]
+    targets: Vec<PathBuf>,
+    /// How much to prove: 0, 2 or 3 (default: the highest that the keys reach)
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    level: Option<Level>,
+    #[command(flatten)]
+    keys: KeyArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One bundle's result: examined, or not even that.
+type Judged = (PathBuf, Result<Verification, Explained>);
+
+impl Arguments {
+    /// Runs the command.
+    pub fn run(self) -> Result<Report, Explained> {
+        let mut paths = Vec::new();
+        for target in &self.targets {
+            paths.extend(bundles_of(target)?);
+        }
+        let ring = match self.level {
+            Some(Level::Sums) => Keyring::default(),
+            Some(_) => self.keys.ring(Purpose::Open)?,
+            None => self.keys.ring(Purpose::OpenIfGiven)?,
+        };
+        let environment = Environment::system();
+        let request = VerifyRequest { level: self.level };
+        let judge = |path: PathBuf| {
+            let result = Verification::run(&path, request, &ring, &environment).map_err(Explained::from);
+            (path, result)
+        };
+        let mut judged: Vec<Judged> = paths.into_iter().map(judge).collect();
+        // A single bundle that cannot be examined is a plain failure.
+        if let [(_, Err(_))] = judged.as_slice()
+            && let Some((_, Err(explained))) = judged.pop()
+        {
+            return Err(explained);
+        }
+        Ok(render(&judged))
+    }
+}
+
+fn render(judged: &[Judged]) -> Report {
+    let sound = |(_, result): &&Judged| result.as_ref().is_ok_and(Verification::is_sound);
+    let mut text: String = judged.iter().map(|(path, result)| self::text(path, result)).collect();
+    if judged.len() > 1 {
+        let _ = writeln!(text, "{} of {} sound", judged.iter().filter(sound).count(), screen::count(judged.len() as u64, "bundle"));
+    }
+    let warnings = judged.iter().filter_map(|(_, result)| result.as_ref().ok()).flat_map(Verification::inherited).collect();
+    let exit = judged.iter().map(|(_, result)| exit_of(result)).max_by_key(|exit| severity(*exit)).unwrap_or(Exit::Success);
+    Report { text, json: object(judged), warnings, exit }
+}
+
+fn exit_of(result: &Result<Verification, Explained>) -> Exit {
+    match result {
+        Ok(verification) if verification.is_sound() => Exit::Success,
+        Ok(_) => Exit::Integrity,
+        Err(explained) => explained.exit,
+    }
+}
+
+/// Of several bundles the worst counts, and nothing is worse than damage.
+fn severity(exit: Exit) -> u8 {
+    match exit {
+        Exit::Success => 0,
+        Exit::Integrity => 3,
+        Exit::Key => 2,
+        _ => 1,
+    }
+}
+
+fn text(path: &std::path::Path, result: &Result<Verification, Explained>) -> String {
+    let path = screen::escape(&path.to_string_lossy());
+    let verification = match result {
+        Ok(verification) => verification,
+        Err(explained) => return format!("FAILED   --  {path}\n             {}\n", screen::escape(&[&[explained.message.clone()], &explained.causes[..]].concat().join(": "))),
+    };
+    let level = verification.level;
+    if verification.is_sound() {
+        return format!("ok       {level}  {path}\n");
+    }
+    let mut text = format!("DAMAGED  {level}  {path}\n");
+    for finding in &verification.findings {
+        let _ = writeln!(text, "             {} {}", finding.level, screen::escape(&describe(finding)));
+    }
+    let hurt: Vec<String> = verification.hurt_databases().iter().map(ToString::to_string).collect();
+    let _ = match (hurt.is_empty(), &verification.manifest) {
+        (false, _) => writeln!(text, "             hurt: {}", hurt.join(", ")),
+        (true, Some(_)) => writeln!(text, "             no database is hurt"),
+        (true, None) => writeln!(text, "             which databases are hurt can be told with a key and an intact index"),
+    };
+    text
+}
+
+fn describe(finding: &Finding) -> String {
+    match std::error::Error::source(&finding.damage) {
+        Some(source) => format!("{}: {source}", finding.damage),
+        None => finding.damage.to_string(),
+    }
+}
+
+fn object(judged: &[Judged]) -> serde_json::Map<String, Value> {
+    let bundles: Vec<Value> = judged.iter().map(|(path, result)| one(path, result)).collect();
+    let findings: Vec<Value> = bundles.iter().flat_map(|bundle| bundle["findings"].as_array().cloned().unwrap_or_default()).collect();
+    let level = judged.iter().map(|(_, result)| result.as_ref().ok().map(|verification| verification.level)).min().flatten();
+    let mut object = json!({ "level": level, "findings": findings, "bundles": bundles });
+    if let [bundle] = bundles.as_slice() {
+        object["bundle"] = bundle["bundle"].clone();
+        object["sources"] = bundle["sources"].clone();
+    }
+    object.as_object().cloned().unwrap_or_default()
+}
+
+fn one(path: &std::path::Path, result: &Result<Verification, Explained>) -> Value {
+    let verification = match result {
+        Ok(verification) => verification,
+        Err(explained) => return json!({ "bundle": { "path": path.to_string_lossy() }, "ok": false, "level": null, "findings": [], "error": json::error(explained) }),
+    };
+    let finding = |finding: &Finding| {
+        json!({
+            "bundle": path.to_string_lossy(),
+            "level": finding.level,
+            "code": finding.damage.code(),
+            "message": describe(finding),
+            "frames": finding.frames.map(|(first, last)| json!({ "first": first, "last": last })),
+            "entries": finding.entries,
+        })
+    };
+    json!({
+        "bundle": json::bundle(path, verification.size_bytes, &verification.core),
+        "ok": verification.is_sound(),
+        "level": verification.level,
+        "findings": verification.findings.iter().map(finding).collect::<Vec<_>>(),
+        "hurt": verification.hurt_databases(),
+        "frames": verification.frames,
+        "seal_sha256": verification.seal_sha256,
+        "sources": verification.manifest.as_ref().map(json::sources),
+    })
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    match text {
+        "0" => Ok(Level::Sums),
+        "2" => Ok(Level::Authentic),
+        "3" => Ok(Level::Content),
+        _ => Err("expected 0, 2 or 3".to_owned()),
+    }
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  airkeep verify airkeep-vault --level 0\n  airkeep verify BUNDLE.akb --passphrase-file pass\n  airkeep verify /media/disc/*.akb --key-file backup.key --json\n\n\
+         With several bundles the worst result decides, damage before all else.\n\n{}",
+        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported])
+    )
+}

@@ -1,0 +1,263 @@
+//! Capturing one database: a consistent image of one moment, and what is known about it.
+//!
+//! WAL databases are streamed out of the read transaction, beside which others read and write on. In rollback mode a reader keeps
+//! writers waiting, and a waiting writer keeps new readers waiting: so the pages go into scratch first, the lock is given up, and
+//! all the rest is done there. Both ways pages, schema, counts and check tell of the same moment.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::Connection;
+
+use super::check::{CheckKind, CheckReport, Verdict, check};
+use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read_schema};
+use super::header::Header;
+use super::live::{self, Begun, Reading, Tidy};
+use super::pages::{self, PageError};
+use super::source::Source;
+use super::{Access, DatabaseError, Image, deadline, hardened, recover};
+use crate::files::{ScratchError, ScratchSpace};
+
+/// How a database is to be captured.
+pub struct CaptureOptions<'a> {
+    /// How thoroughly the captured state is checked.
+    pub check: CheckKind,
+    /// How long to wait for a lock.
+    pub busy_timeout: Duration,
+    /// Whether a damaged database is captured, and labelled so, instead of refused.
+    pub accept_corrupt: bool,
+    /// Where images may be put.
+    pub scratch: &'a ScratchSpace,
+    /// Which reader of pages to take.
+    pub pages: PagePreference,
+    /// Tells the time at which the snapshot is fixed.
+    pub clock: &'a dyn Fn() -> SystemTime,
+}
+
+/// Which reader of pages to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PagePreference {
+    /// `sqlite_dbpage` if SQLite has it.
+    Auto,
+    /// The backup interface.
+    BackupApi,
+}
+
+/// A database held at one moment.
+pub struct Capture {
+    source: Source,
+    facts: SourceFacts,
+    content: Content,
+}
+
+/// Where the pages come from; the connection ends before what lies under it.
+struct Content {
+    connection: Connection,
+    _tidy: Option<Tidy>,
+    image: Option<Image>,
+    are_pages_in_image: bool,
+}
+
+impl Capture {
+    /// Fixes the moment and examines the database.
+    ///
+    /// # Errors
+    /// Any [`DatabaseError`]; [`DatabaseError::Corrupt`] and [`DatabaseError::Truncated`] only if damage is not accepted.
+    pub fn begin(path: &Path, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
+        let source = Source::resolve(path)?;
+        let mut reading = match live::begin(&source, options)? {
+            Begun::Reading(reading) => *reading,
+            Begun::NeedsRecovery(cause) => recover::begin(&source, options, cause)?,
+        };
+        let captured_at = (options.clock)();
+        source.metadata()?;
+        let pages = pages::choose_reader(&reading.connection, options.pages);
+        let mut facts = SourceFacts {
+            path: source.path.clone(),
+            device: source.device,
+            inode: source.inode,
+            captured_at,
+            pages,
+            route: Route::Scratch,
+            recovered: reading.is_recovered,
+            size_bytes: 0,
+            page_size: 0,
+            page_count: 0,
+            encoding: String::new(),
+            journal_mode: reading.header.journal_mode().to_owned(),
+            auto_vacuum: String::new(),
+            application_id: 0,
+            user_version: 0,
+            schema: None,
+            tables: Vec::new(),
+            check: CheckReport { kind: options.check, verdict: Verdict::Ok, messages: Vec::new() },
+            warnings: std::mem::take(&mut reading.warnings),
+        };
+        let problems = std::mem::take(&mut reading.problems);
+        let content = Content::hold(&source, reading, pages, options)?;
+        if !content.are_pages_in_image && content.image.is_none() {
+            facts.route = Route::Stream;
+        }
+        content.examine(&mut facts, problems).map_err(|error| content.explain(&source, error))?;
+        if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
+            return Err(source.corrupt(facts.check.messages));
+        }
+        Ok(Self { source, facts, content })
+    }
+
+    /// What is known about the captured state.
+    #[must_use]
+    pub fn facts(&self) -> &SourceFacts {
+        &self.facts
+    }
+
+    /// Pushes the image in order, in pieces of any size; bytes 18 and 19 say that it is no WAL database.
+    ///
+    /// # Errors
+    /// What the sink says, and [`DatabaseError`] if reading fails or gives another number of bytes than announced.
+    pub fn write_image<E: From<DatabaseError>>(&mut self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut offset = 0;
+        let mut first = Vec::new();
+        let mut counting_sink = |piece: &[u8]| {
+            let at = offset;
+            offset += piece.len() as u64;
+            if at > 0 {
+                return sink(piece);
+            }
+            first.extend_from_slice(piece);
+            pages::patch_format_versions(at, &mut first);
+            sink(&first)
+        };
+        let outcome = match &self.content.image {
+            Some(image) if self.content.are_pages_in_image => pages::read_out(image, &mut counting_sink),
+            _ => self.content.require_transaction().and_then(|()| pages::stream(&self.content.connection, &mut counting_sink)),
+        };
+        outcome.map_err(|error| match error {
+            PageError::Sqlite(error) => E::from(self.content.explain(&self.source, error)),
+            PageError::Scratch(error) => E::from(DatabaseError::Scratch(error)),
+            PageError::Sink(error) => error,
+        })?;
+        if offset != self.facts.size_bytes {
+            let message = format!("{offset} bytes came out of a database of {}", self.facts.size_bytes);
+            return Err(E::from(self.source.corrupt(vec![message])));
+        }
+        Ok(())
+    }
+
+    /// Gives the database free, and insists that the path still leads to the file that was captured.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Replaced`] if another file took its place or it was removed.
+    pub fn finish(self) -> Result<(), DatabaseError> {
+        drop(self.content);
+        self.source.metadata().map(drop)
+    }
+}
+
+impl Content {
+    /// Keeps the transaction where that hinders nobody, and copies the pages into scratch where it would.
+    fn hold(source: &Source, reading: Reading, pages: PageReader, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
+        let started = Instant::now();
+        let hinders_nobody = reading.image.is_some() || reading.header.is_wal();
+        let announced_bytes = source.metadata()?.len().max(source.size_bytes) + source.sidecar_bytes("-wal").unwrap_or(0);
+        let image = match pages {
+            PageReader::SqliteDbpage if hinders_nobody => return Ok(Self::of(reading)),
+            PageReader::SqliteDbpage => pages::spool(&reading.connection, options.scratch, announced_bytes),
+            PageReader::BackupApi => pages::back_up(&reading, options.scratch, announced_bytes),
+        };
+        let explain = |error| source.explain("copy", started.elapsed(), error);
+        let image = image.map_err(|error: PageError<ScratchError>| error.explain(explain))?;
+        let is_tolerant = reading.is_tolerant;
+        drop(reading);
+        let connection = image.open(Access::ReadOnly).map_err(explain)?;
+        if is_tolerant {
+            hardened::tolerate_damage(&connection).map_err(explain)?;
+        }
+        Ok(Self { connection, _tidy: None, image: Some(image), are_pages_in_image: true })
+    }
+
+    fn of(reading: Reading) -> Self {
+        let Reading { connection, tidy, image, .. } = reading;
+        Self { connection, _tidy: tidy, image, are_pages_in_image: false }
+    }
+
+    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>) -> rusqlite::Result<()> {
+        self.measure(facts)?;
+        for problem in problems {
+            facts.check.add(Verdict::Corrupt, problem);
+        }
+        match read_schema(&self.connection) {
+            Ok(schema) => facts.schema = Some(schema),
+            Err(error) => facts.check.add(verdict_of_unreadable(&error), format!("the schema cannot be read: {error}")),
+        }
+        facts.tables = self.count(facts);
+        let found = check(&self.connection, facts.check.kind, facts.size_bytes)?;
+        facts.check.verdict = facts.check.verdict.max(found.verdict);
+        for message in found.messages {
+            facts.check.add(found.verdict, message);
+        }
+        Ok(())
+    }
+
+    /// Reads sizes, and from page 1 what SQLite's pragmas would tell.
+    fn measure(&self, facts: &mut SourceFacts) -> rusqlite::Result<()> {
+        facts.page_size = self.connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let page_1 = match &self.image {
+            Some(image) if self.are_pages_in_image => {
+                facts.page_count = image.len() / u64::from(facts.page_size.max(1));
+                let mut page = vec![0; super::header::HEADER_BYTES];
+                let count = image.read_at(0, &mut page).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+                page.truncate(count);
+                page
+            }
+            _ => {
+                facts.page_count = u64::from(self.connection.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0))?);
+                pages::first_page(&self.connection)?
+            }
+        };
+        let header = Header::of(&page_1);
+        facts.size_bytes = facts.page_count * u64::from(facts.page_size);
+        facts.encoding = header.encoding().to_owned();
+        facts.auto_vacuum = header.auto_vacuum().to_owned();
+        facts.application_id = header.application_id();
+        facts.user_version = header.user_version();
+        Ok(())
+    }
+
+    fn count(&self, facts: &mut SourceFacts) -> Vec<TableFacts> {
+        let limit = deadline::for_size(facts.size_bytes);
+        let counted = deadline::within(&self.connection, limit, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
+        let Ok((tables, failures)) = counted else { return Vec::new() };
+        for failure in failures {
+            if failure.is_corruption() {
+                facts.check.add(Verdict::Corrupt, failure.to_string());
+            } else {
+                facts.warnings.push(failure.to_string());
+            }
+        }
+        tables
+    }
+
+    /// An I/O error during the examination ends SQLite's transaction; pages read after it would be of another moment.
+    fn require_transaction<E>(&self) -> Result<(), PageError<E>> {
+        if self.image.is_none() && self.connection.is_autocommit() {
+            return Err(PageError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT), None)));
+        }
+        Ok(())
+    }
+
+    fn explain(&self, source: &Source, error: rusqlite::Error) -> DatabaseError {
+        match self.image.as_ref().and_then(Image::take_failure) {
+            Some(failure) => DatabaseError::Scratch(failure),
+            None => source.explain("read", Duration::ZERO, error),
+        }
+    }
+}
+
+fn verdict_of_unreadable(error: &rusqlite::Error) -> Verdict {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => Verdict::Corrupt,
+        _ => Verdict::Unchecked,
+    }
+}

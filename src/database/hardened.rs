@@ -1,0 +1,48 @@
+//! Hardening: what every connection of this program gets before it reads a byte of somebody's database.
+//!
+//! The content is not trusted: a schema can hold expressions, views, triggers and huge values made to harm whoever reads it.
+//! None of the settings below reads the schema, so they work on damaged files, too.
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+
+/// Takes from a connection what a reader of foreign content does not need.
+///
+/// # Security
+/// No trigger runs and no view is expanded, functions of the schema are the harmless ones, extensions cannot be loaded from SQL
+/// (SQLite's default), cell sizes are checked, nothing is mapped into memory, nothing temporary reaches a disk in
+/// plaintext, and no value may be much larger than the file that it comes from.
+///
+/// # Source
+/// <https://sqlite.org/security.html>
+pub fn harden(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> {
+    for (setting, value) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+    ] {
+        connection.set_db_config(setting, value)?;
+    }
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest_value(size_bytes))?;
+    connection.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")
+}
+
+/// Goes on where the schema is damaged, taking of it what can be read; only for files that nobody can write through this
+/// connection.
+pub(super) fn tolerate_damage(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
+    connection.execute_batch("PRAGMA writable_schema=ON")
+}
+
+/// A stored value cannot be longer than its file, though twice that when UTF-16 becomes UTF-8; small files get some room.
+fn longest_value(size_bytes: u64) -> i32 {
+    let bytes = size_bytes.saturating_mul(2).clamp(SMALLEST_LIMIT_BYTES, LARGEST_LIMIT_BYTES);
+    i32::try_from(bytes).unwrap_or(i32::MAX)
+}
+
+const SMALLEST_LIMIT_BYTES: u64 = 32 << 20;
+/// SQLite's own default.
+const LARGEST_LIMIT_BYTES: u64 = 1_000_000_000;

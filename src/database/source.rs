@@ -1,0 +1,102 @@
+//! The file that is to be captured: where it really lies, what it is, and whether it is still the same one.
+//!
+//! Nothing here opens the file: opening and closing a database beside SQLite would drop the locks that this process holds on it.
+
+use std::fs::{FileType, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+
+use super::DatabaseError;
+use crate::files::holders;
+
+/// A database file, resolved once.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Without links.
+    pub(super) path: PathBuf,
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    /// When it was resolved.
+    pub(super) size_bytes: u64,
+}
+
+impl Source {
+    /// Resolves a path and checks that a readable regular file lies there.
+    pub(super) fn resolve(path: &Path) -> Result<Self, DatabaseError> {
+        let path = std::fs::canonicalize(path).map_err(|source| unreadable(path, source))?;
+        let metadata = std::fs::metadata(&path).map_err(|source| unreadable(&path, source))?;
+        if !metadata.is_file() {
+            return Err(DatabaseError::NotAFile { found: kind_of(metadata.file_type()), path });
+        }
+        rustix::fs::accessat(rustix::fs::CWD, &path, rustix::fs::Access::READ_OK, rustix::fs::AtFlags::EACCESS)
+            .map_err(|errno| unreadable(&path, errno.into()))?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino(), size_bytes: metadata.len(), path })
+    }
+
+    /// Asks the system for the file again, and insists that it is the same one.
+    pub(super) fn metadata(&self) -> Result<Metadata, DatabaseError> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Ok(found),
+            Ok(_) => Err(DatabaseError::Replaced { path: self.path.clone() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(DatabaseError::Replaced { path: self.path.clone() }),
+            Err(source) => Err(unreadable(&self.path, source)),
+        }
+    }
+
+    /// The path of a file that SQLite keeps beside the database.
+    pub(super) fn sidecar(&self, suffix: &str) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(suffix);
+        path.into()
+    }
+
+    /// The length of a sidecar, or nothing if there is none.
+    pub(super) fn sidecar_bytes(&self, suffix: &str) -> Option<u64> {
+        std::fs::symlink_metadata(self.sidecar(suffix)).ok().map(|found| found.len())
+    }
+
+    /// Says in this room's words what SQLite said while reading the database.
+    pub(super) fn explain(&self, action: &'static str, waited: Duration, error: rusqlite::Error) -> DatabaseError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => self.locked(waited),
+            Some(ErrorCode::NotADatabase) => DatabaseError::NotADatabase { path: self.path.clone() },
+            Some(ErrorCode::DatabaseCorrupt) => self.corrupt(vec![error.to_string()]),
+            _ => DatabaseError::Sqlite { path: self.path.clone(), action, source: error },
+        }
+    }
+
+    pub(super) fn corrupt(&self, messages: Vec<String>) -> DatabaseError {
+        DatabaseError::Corrupt { path: self.path.clone(), messages }
+    }
+
+    pub(super) fn locked(&self, waited: Duration) -> DatabaseError {
+        let files = ["", "-wal", "-shm", "-journal"].map(|suffix| self.sidecar(suffix));
+        DatabaseError::Locked { path: self.path.clone(), waited, holders: holders(&files) }
+    }
+}
+
+pub(super) fn unreadable(path: &Path, source: std::io::Error) -> DatabaseError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::NotFound => DatabaseError::Missing { path },
+        _ => DatabaseError::Unreadable { path, source },
+    }
+}
+
+fn kind_of(found: FileType) -> &'static str {
+    if found.is_dir() {
+        "a folder"
+    } else if found.is_fifo() {
+        "a named pipe"
+    } else if found.is_socket() {
+        "a socket"
+    } else if found.is_block_device() || found.is_char_device() {
+        "a device"
+    } else {
+        "no regular file"
+    }
+}

@@ -1,0 +1,199 @@
+//! Folders that were opened once, and files that appear in them complete or not at all.
+//!
+//! A new file has no name until it is published (`O_TMPFILE`, then `linkat`), so a kill leaves nothing behind. Where the file system cannot do
+//! that, it has a hidden name ending in `.partial` that dies with the value. Publishing never replaces anything, and everything goes through
+//! the folder's descriptor, so that a path swapped for a symbolic link in the meantime changes nothing.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, RenameFlags};
+
+use super::FileError;
+
+const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
+
+/// An open folder.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+    descriptor: Arc<OwnedFd>,
+}
+
+impl Folder {
+    /// Opens an existing folder; its last component must not be a symbolic link.
+    ///
+    /// # Errors
+    /// Missing, not a folder, a link, no permission.
+    pub fn open(path: &Path) -> Result<Folder, FileError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(FileError::on("open folder", path))?;
+        Ok(Folder { path: path.to_owned(), descriptor: Arc::new(descriptor) })
+    }
+
+    /// Its path as it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// Whether the folder has an entry of this name, of any kind.
+    ///
+    /// # Errors
+    /// Anything but "no such file".
+    pub fn has(&self, name: &str) -> Result<bool, FileError> {
+        match rustix::fs::statat(&*self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(source) => Err(FileError::on("look at", &self.path.join(name))(source)),
+        }
+    }
+
+    /// Opens a file of the folder for reading; the file must be a regular one and not a link.
+    ///
+    /// # Errors
+    /// Missing, not a regular file, no permission.
+    pub fn open_file(&self, name: &str) -> Result<File, FileError> {
+        let path = self.path.join(name);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let descriptor = rustix::fs::openat(&*self.descriptor, name, flags, Mode::empty()).map_err(FileError::on("open", &path))?;
+        require_regular(File::from(descriptor), &path)
+    }
+
+    /// Begins a new file, mode 0600 whatever the umask.
+    ///
+    /// # Errors
+    /// No permission, no space for an inode, a read-only file system.
+    pub fn new_file(&self, entropy: &mut dyn crate::crypto::Entropy) -> Result<NewFile, FileError> {
+        let action = FileError::on("create a file in", &self.path);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        // Publishing goes through /proc; where that is missing the hidden name serves.
+        let unnamed = match Path::new("/proc/self/fd").exists() {
+            true => rustix::fs::openat(&*self.descriptor, ".", flags | OFlags::TMPFILE, PRIVATE_FILE).ok(),
+            false => None,
+        };
+        let (descriptor, hidden) = match unnamed {
+            Some(descriptor) => (descriptor, None),
+            None => {
+                let name = format!(".airkeep-{}.partial", crate::crypto::encode_hex(&crate::crypto::random::<8>(entropy)));
+                let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                (rustix::fs::openat(&*self.descriptor, name.as_str(), flags, PRIVATE_FILE).map_err(action)?, Some(name))
+            }
+        };
+        let new = NewFile { folder: self.clone(), file: File::from(descriptor), hidden };
+        rustix::fs::fchmod(&new.file, PRIVATE_FILE).map_err(FileError::on("set the mode of a file in", &self.path))?;
+        Ok(new)
+    }
+
+    /// Makes entries of the folder durable.
+    ///
+    /// # Errors
+    /// What the system says; a failure means that a power cut may undo what was published.
+    pub fn sync(&self) -> Result<(), FileError> {
+        rustix::fs::fsync(&*self.descriptor).map_err(FileError::on("sync folder", &self.path))
+    }
+
+    /// Removes a file that this program published a moment ago.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(&self, name: &str) -> Result<(), FileError> {
+        rustix::fs::unlinkat(&*self.descriptor, name, AtFlags::empty()).map_err(FileError::on("remove", &self.path.join(name)))
+    }
+
+    /// Bytes that an ordinary user can still write here.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn free_bytes(&self) -> Result<u64, FileError> {
+        let space = rustix::fs::fstatvfs(&*self.descriptor).map_err(FileError::on("ask for free space in", &self.path))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+/// A file without its final name.
+#[derive(Debug)]
+pub struct NewFile {
+    folder: Folder,
+    file: File,
+    hidden: Option<String>,
+}
+
+impl NewFile {
+    /// The file, open for reading and writing.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes the content durable and drops it from the page cache, so that what is read next comes from the medium.
+    ///
+    /// # Errors
+    /// What `fsync` says. A failed sync is final: the kernel may have dropped the dirty pages, so trying again proves nothing.
+    pub fn sync(&self) -> Result<(), FileError> {
+        self.file.sync_all().map_err(FileError::io("sync a new file in", self.folder.path()))?;
+        // Advice only: on a file system that ignores it the read-back is served from memory.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+
+    /// Gives the synced file its name and makes the name durable. Nothing is ever replaced.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] if the name is taken, else what the system says; the file is gone then.
+    pub fn publish(mut self, name: &str) -> Result<(), FileError> {
+        let folder = self.folder.clone();
+        let done = match self.hidden.take() {
+            None => {
+                let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(rustix::fs::CWD, own, folder.descriptor(), name, AtFlags::SYMLINK_FOLLOW)
+            }
+            Some(hidden) => {
+                let renamed = rustix::fs::renameat_with(folder.descriptor(), &hidden, folder.descriptor(), name, RenameFlags::NOREPLACE);
+                self.hidden = renamed.is_err().then_some(hidden);
+                renamed
+            }
+        };
+        match done {
+            Ok(()) => folder.sync(),
+            Err(rustix::io::Errno::EXIST) => Err(FileError::Exists { path: folder.path.join(name) }),
+            Err(source) => Err(FileError::on("publish", &folder.path.join(name))(source)),
+        }
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(hidden) = &self.hidden {
+            // On the way out of an error; there is nobody left to tell.
+            let _ = self.folder.remove(hidden);
+        }
+    }
+}
+
+/// Opens a file that a person named: links are followed, anything but a regular file is refused without blocking on it.
+///
+/// # Errors
+/// Missing, not a regular file, no permission.
+pub fn open_regular(path: &Path) -> Result<File, FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let descriptor = rustix::fs::open(path, flags, Mode::empty()).map_err(FileError::on("open", path))?;
+    require_regular(File::from(descriptor), path)
+}
+
+fn require_regular(file: File, path: &Path) -> Result<File, FileError> {
+    let metadata = file.metadata().map_err(FileError::io("look at", path))?;
+    if metadata.is_dir() {
+        return Err(FileError::io("read", path)(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    match metadata.is_file() {
+        true => Ok(file),
+        false => Err(FileError::NotRegular { path: path.to_owned() }),
+    }
+}

@@ -1,0 +1,98 @@
+//! Folders and secrets that belong to one account: what is refused, and how they are made.
+
+use std::fmt;
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use zeroize::Zeroizing;
+
+use super::{FileError, Folder, open_regular};
+
+/// More than any passphrase or key has.
+const SECRET_MAX: u64 = 4096;
+
+/// Why a folder is not safe to keep bundles in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderFault {
+    /// Its path ends in a symbolic link.
+    SymbolicLink,
+    /// It is something else.
+    NotAFolder,
+    /// Anybody may put files into it.
+    WorldWritable,
+    /// It belongs to another account.
+    ForeignOwner {
+        /// That account's number.
+        uid: u32,
+    },
+}
+
+impl fmt::Display for FolderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FolderFault::SymbolicLink => f.write_str("is a symbolic link"),
+            FolderFault::NotAFolder => f.write_str("is not a folder"),
+            FolderFault::WorldWritable => f.write_str("can be written by everybody"),
+            FolderFault::ForeignOwner { uid } => write!(f, "belongs to another account (uid {uid})"),
+        }
+    }
+}
+
+/// Refuses a folder through which somebody else could tamper.
+///
+/// # Errors
+/// [`FileError::Folder`] with the fault, [`FileError::Io`] if it cannot be looked at.
+pub fn check_private_folder(path: &Path) -> Result<(), FileError> {
+    let metadata = path.symlink_metadata().map_err(FileError::io("look at", path))?;
+    let own = rustix::process::geteuid().as_raw();
+    let fault = match metadata {
+        ref m if m.is_symlink() => FolderFault::SymbolicLink,
+        ref m if !m.is_dir() => FolderFault::NotAFolder,
+        ref m if m.mode() & 0o002 != 0 => FolderFault::WorldWritable,
+        ref m if m.uid() != own && m.uid() != 0 && own != 0 => FolderFault::ForeignOwner { uid: m.uid() },
+        _ => return Ok(()),
+    };
+    Err(FileError::Folder { path: path.to_owned(), fault })
+}
+
+/// Makes a folder with mode 0700 whatever the umask. Its parent must exist.
+///
+/// # Errors
+/// What the system says.
+pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
+    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(FileError::io("make folder", path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(FileError::io("set the mode of", path))
+}
+
+/// Takes the one lock of a folder, on the folder itself: no lock file that could be left behind. It goes with the last descriptor.
+///
+/// # Errors
+/// [`FileError::Locked`] if another process has it.
+pub fn lock_folder(folder: &Folder) -> Result<(), FileError> {
+    match rustix::fs::flock(folder.descriptor(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(FileError::Locked { path: folder.path().to_owned() }),
+        Err(source) => Err(FileError::on("lock", folder.path())(source)),
+    }
+}
+
+/// Reads a passphrase or key file: a regular file of bounded size that nobody else can read.
+///
+/// # Errors
+/// [`FileError::Exposed`], [`FileError::NotRegular`], [`FileError::TooLong`], [`FileError::Io`].
+pub fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let file = open_regular(path)?;
+    let metadata = file.metadata().map_err(FileError::io("look at", path))?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o007 != 0 {
+        return Err(FileError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_MAX as usize + 1));
+    file.take(SECRET_MAX + 1).read_to_end(&mut bytes).map_err(FileError::io("read", path))?;
+    match bytes.len() as u64 > SECRET_MAX {
+        true => Err(FileError::TooLong { path: path.to_owned() }),
+        false => Ok(bytes),
+    }
+}

@@ -1,0 +1,338 @@
+//! Backup: live databases → one sealed, read-back, published bundle.
+//!
+//! The bundle has no name until it was synced, dropped from the page cache and verified at L3 from the medium; so a file called `.akb` in a
+//! vault is a bundle that once opened, and a kill at any moment leaves none. One source after the other is captured and
+//! sealed: each is a cut of its own.
+
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::environment::utc;
+use super::{Environment, Failure, git};
+use crate::bundle::{
+    BundleError, BundleWriter, CaptureMethod, Check, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level,
+    MANIFEST_FORMAT, Manifest, Nowhere, PublicCore, RECOVER_TEXT, SchemaRef, Sealed, Source, Table, Tool, read_front, unlock,
+};
+use crate::crypto::{Digest, Entropy, random};
+use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference, SourceFacts};
+use crate::files::{Folder, NewFile, ScratchSpace};
+use crate::vault::{Vault, bundle_name};
+
+/// A database and the name it gets in the bundle.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// Its label.
+    pub label: Label,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// A request for one bundle. Everything but sources and vault has a sensible default.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    /// What to capture, in this order.
+    pub sources: Vec<SourceSpec>,
+    /// Where the bundle goes.
+    pub vault: PathBuf,
+    /// How it is packed.
+    pub compression: Compression,
+    /// How each source is checked.
+    pub check: CheckKind,
+    /// How its pages are read.
+    pub pages: PagePreference,
+    /// Why it is made.
+    pub kind: Kind,
+    /// A word for the manifest.
+    pub tag: Option<String>,
+    /// A sentence for the manifest.
+    pub note: Option<String>,
+    /// How long to wait for a locked source.
+    pub busy_timeout: Duration,
+    /// Where scratch goes, else the vault.
+    pub scratch: Option<PathBuf>,
+    /// Whether the finished bundle is read back.
+    pub read_back: bool,
+    /// Whether a corrupt source is sealed, and labelled so.
+    pub accept_corrupt: bool,
+    /// Whether keys that do not open the vault's newest bundle are meant.
+    pub new_keys: bool,
+}
+
+/// What became of a backup.
+#[derive(Debug)]
+pub struct BackupReport {
+    /// The bundle's file.
+    pub path: PathBuf,
+    /// Its public core.
+    pub core: PublicCore,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// SHA-256 of its `SHA256SUMS`.
+    pub seal_sha256: Digest,
+    /// The level it was verified to.
+    pub level: Option<Level>,
+    /// Whether the vault was made by this run.
+    pub is_new_vault: bool,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// A source that went into the bundle.
+struct Captured {
+    facts: SourceFacts,
+    sha256: Digest,
+    schema_sha256: Option<Digest>,
+}
+
+impl Backup {
+    /// A backup with the defaults.
+    pub fn new(sources: Vec<SourceSpec>, vault: impl Into<PathBuf>) -> Backup {
+        Backup {
+            sources,
+            vault: vault.into(),
+            compression: Compression::DEFAULT,
+            check: CheckKind::Quick,
+            pages: PagePreference::Auto,
+            kind: Kind::Manual,
+            tag: None,
+            note: None,
+            busy_timeout: Duration::from_secs(5),
+            scratch: None,
+            read_back: true,
+            accept_corrupt: false,
+            new_keys: false,
+        }
+    }
+
+    /// Makes the bundle.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing is left behind then.
+    pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
+        self.check_sources()?;
+        let mut vault = Vault::open(&self.vault, &mut *environment.entropy)?;
+        let result = self.seal_into(&mut vault, ring, environment);
+        if result.is_err() {
+            vault.discard_if_unused();
+        }
+        result
+    }
+
+    /// Finds what can be found in a moment, before anything is made or waited for.
+    fn check_sources(&self) -> Result<(), Failure> {
+        for (place, source) in self.sources.iter().enumerate() {
+            if self.sources[..place].iter().any(|other| other.label == source.label) {
+                return Err(Failure::DoubleLabel { label: source.label.clone() });
+            }
+            if let Err(error) = source.path.metadata()
+                && error.kind() == std::io::ErrorKind::NotFound
+            {
+                let missing = DatabaseError::Missing { path: source.path.clone() };
+                return Err(Failure::Source { label: source.label.clone(), source: missing });
+            }
+        }
+        Ok(())
+    }
+
+    fn seal_into(&self, vault: &mut Vault, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
+        let mut warnings = self.check_vault(vault, ring)?;
+        let started_at = environment.now();
+        let predecessor = vault.predecessor().map_err(|source| self.seal_failure(source))?;
+        let core = PublicCore::new(
+            CoreFacts {
+                id: Id(random(&mut *environment.entropy)),
+                set: vault.set().clone(),
+                sequence: vault.next_sequence(),
+                kind: self.kind,
+                created_at: started_at,
+                codec: self.compression.codec(),
+                frame_size: FrameSize::Normal,
+                predecessor,
+            },
+            RECOVER_TEXT.as_bytes(),
+        );
+        let new = vault.folder().new_file(&mut *environment.entropy)?;
+        let (sealed, manifest) = self.seal(&core, ring, &new, environment, &mut warnings)?;
+        new.sync()?;
+        let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
+        let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
+        new.publish(&name)?;
+        vault.record_identity(&mut *environment.entropy)?;
+        write_sidecar(vault.folder(), &name, &sealed.sha256, &mut *environment.entropy)?;
+        Ok(BackupReport {
+            path: vault.folder().path().join(name),
+            core,
+            manifest,
+            size_bytes: sealed.size_bytes,
+            sha256: sealed.sha256,
+            seal_sha256: sealed.seal_sha256,
+            level,
+            is_new_vault: vault.is_new,
+            warnings,
+        })
+    }
+
+    /// A typo in a passphrase must not seal months of backups: keys have to open the newest bundle, unless told otherwise.
+    fn check_vault(&self, vault: &Vault, ring: &Keyring) -> Result<Vec<String>, Failure> {
+        let mut warnings: Vec<String> = vault.strangers().map(|bundle| stranger_warning(bundle, vault.set().name.as_str())).collect();
+        let Some(newest) = vault.newest().filter(|_| !self.new_keys) else { return Ok(warnings) };
+        let medium = vault.folder().open_file(&newest.name)?;
+        match read_front(&medium).and_then(|front| unlock(&medium, &front, ring)) {
+            Ok(_) => {}
+            Err(BundleError::KeyRejected) => return Err(Failure::OtherKeys { bundle: newest.name.clone() }),
+            Err(error) => warnings.push(format!("the newest bundle '{}' is not sound: {error}", newest.name)),
+        }
+        Ok(warnings)
+    }
+
+    fn seal(
+        &self,
+        core: &PublicCore,
+        ring: &Keyring,
+        new: &NewFile,
+        environment: &mut Environment,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Sealed<BufWriter<std::fs::File>>, Manifest), Failure> {
+        let begun = std::time::Instant::now();
+        let file = new.file().try_clone().map_err(|source| self.seal_failure(BundleError::Write { source }))?;
+        let clock = environment.clock;
+        let scratch = self.scratch_space();
+        let options = CaptureOptions {
+            check: self.check,
+            busy_timeout: self.busy_timeout,
+            accept_corrupt: self.accept_corrupt,
+            scratch: &scratch,
+            pages: self.pages,
+            clock: &clock,
+        };
+        // Frames are large; the buffer gathers their headers and padding.
+        let out = BufWriter::with_capacity(64 << 10, file);
+        let writer = BundleWriter::start(out, core, ring, self.compression, environment.workers, &mut *environment.entropy);
+        let mut writer = writer.map_err(|source| self.seal_failure(source))?;
+        let mut sources = Vec::new();
+        for spec in &self.sources {
+            let captured = self.capture(spec, &options, &mut writer)?;
+            warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
+            sources.push(source_record(&spec.label, captured));
+        }
+        let manifest = Manifest {
+            format: MANIFEST_FORMAT.to_owned(),
+            bundle: core.id,
+            host: environment.host.clone(),
+            tool: tool(),
+            started_at: core.created_at.clone(),
+            duration_ms: begun.elapsed().as_millis() as u64,
+            tag: self.tag.clone(),
+            note: self.note.clone(),
+            sources,
+        };
+        let sealed = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?;
+        Ok((sealed, manifest))
+    }
+
+    fn capture<W: std::io::Write>(&self, spec: &SourceSpec, options: &CaptureOptions<'_>, writer: &mut BundleWriter<'_, W>) -> Result<Captured, Failure> {
+        let of_source = |source| Failure::Source { label: spec.label.clone(), source };
+        let mut capture = Capture::begin(&spec.path, options).map_err(of_source)?;
+        let facts = capture.facts().clone();
+        writer.begin(EntryPath::Database(spec.label.clone()), facts.size_bytes).map_err(|source| self.seal_failure(source))?;
+        let copied = capture.write_image::<CopyError>(&mut |pages| writer.write(pages).map_err(CopyError::Seal));
+        copied.map_err(|error| match error {
+            CopyError::Seal(source) => self.seal_failure(source),
+            CopyError::Capture(source) => of_source(source),
+        })?;
+        let sha256 = writer.end().map_err(|source| self.seal_failure(source))?;
+        capture.finish().map_err(of_source)?;
+        let schema_sha256 = match &facts.schema {
+            Some(schema) => Some(writer.add(EntryPath::Schema(spec.label.clone()), schema.sql.as_bytes()).map_err(|source| self.seal_failure(source))?),
+            None => None,
+        };
+        Ok(Captured { facts, sha256, schema_sha256 })
+    }
+
+    fn verify(&self, new: &NewFile, ring: &Keyring, environment: &Environment) -> Result<Level, Failure> {
+        let failure = |source| Failure::ReadBack { vault: self.vault.clone(), source };
+        let front = read_front(new.file()).map_err(failure)?;
+        let mut unlocked = unlock(new.file(), &front, ring).map_err(failure)?;
+        let mut sink = Nowhere;
+        let examination = Examination::new(new.file(), &front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
+        examination.run().and_then(|outcome| outcome.into_result()).map_err(failure)?;
+        Ok(Level::Content)
+    }
+
+    fn scratch_space(&self) -> ScratchSpace {
+        let folder = self.scratch.as_deref().unwrap_or(&self.vault);
+        ScratchSpace::new(folder, |bytes: &mut [u8]| super::OsEntropy.fill(bytes))
+    }
+
+    fn seal_failure(&self, source: BundleError) -> Failure {
+        Failure::Seal { vault: self.vault.clone(), source }
+    }
+}
+
+/// Which side of the copy failed.
+enum CopyError {
+    Capture(DatabaseError),
+    Seal(BundleError),
+}
+
+impl From<DatabaseError> for CopyError {
+    fn from(error: DatabaseError) -> CopyError {
+        CopyError::Capture(error)
+    }
+}
+
+fn source_record(label: &Label, captured: Captured) -> Source {
+    let Captured { facts, sha256, schema_sha256 } = captured;
+    Source {
+        label: label.clone(),
+        kind: "sqlite".to_owned(),
+        path: facts.path.to_string_lossy().into_owned(),
+        device: facts.device,
+        inode: facts.inode,
+        captured_at: utc(facts.captured_at),
+        consistency: "independent".to_owned(),
+        capture: CaptureMethod { pages: facts.pages.to_string(), route: facts.route.to_string(), recovered: facts.recovered },
+        size_bytes: facts.size_bytes,
+        sha256,
+        journal_mode: facts.journal_mode,
+        page_size: facts.page_size,
+        page_count: facts.page_count,
+        encoding: facts.encoding,
+        auto_vacuum: facts.auto_vacuum,
+        application_id: facts.application_id,
+        user_version: facts.user_version,
+        schema: facts.schema.zip(schema_sha256).map(|(schema, sha256)| SchemaRef { sha256, objects: schema.objects }),
+        tables: facts.tables.into_iter().map(|table| Table { name: table.name, rows: table.rows }).collect(),
+        check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
+        git: facts.path.parent().and_then(git::describe),
+    }
+}
+
+fn tool() -> Tool {
+    Tool { name: "airkeep".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), sqlite: crate::database::sqlite_version().to_owned() }
+}
+
+fn stranger_warning(bundle: &crate::vault::Shelved, set: &str) -> String {
+    use crate::vault::ShelvedState::{Closed, Readable, Unreadable};
+    match &bundle.state {
+        Readable(core) => format!("'{}' belongs to another set ('{}', this vault is '{set}')", bundle.name, core.set.name),
+        Unreadable(error) => format!("'{}' cannot be read: {error}", bundle.name),
+        Closed(error) => error.to_string(),
+    }
+}
+
+/// The sum of the whole file beside it, for couriers: `sha256sum -c` reads it.
+fn write_sidecar(folder: &Folder, name: &str, sha256: &Digest, entropy: &mut dyn Entropy) -> Result<(), Failure> {
+    let sidecar = format!("{name}.sha256");
+    let new = folder.new_file(entropy)?;
+    let line = format!("{sha256}  {name}\n");
+    let path: &Path = &folder.path().join(&sidecar);
+    std::io::Write::write_all(&mut new.file(), line.as_bytes()).map_err(crate::files::FileError::io("write", path))?;
+    new.sync()?;
+    Ok(new.publish(&sidecar)?)
+}

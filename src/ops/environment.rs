@@ -1,0 +1,72 @@
+//! The edge: clock, randomness, host, processors. Everything below gets them handed in.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use crate::bundle::{Host, UtcTime};
+use crate::crypto::Entropy;
+
+/// What the operations need to know of the outside.
+pub struct Environment {
+    /// Gives the time.
+    pub clock: fn() -> SystemTime,
+    /// Gives randomness.
+    pub entropy: Box<dyn Entropy + Send>,
+    /// The machine and account.
+    pub host: Host,
+    /// Threads that pack, open and check frames, at least 1.
+    pub workers: usize,
+}
+
+impl Environment {
+    /// The real one.
+    pub fn system() -> Environment {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let uid = rustix::process::getuid().as_raw();
+        let host = Host { name, os: std::env::consts::OS.to_owned(), arch: std::env::consts::ARCH.to_owned(), user: user_name(uid), uid };
+        // More than eight threads cost memory and gain nothing against a single reader.
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        Environment { clock: SystemTime::now, entropy: Box::new(OsEntropy), host, workers }
+    }
+
+    pub(super) fn now(&self) -> UtcTime {
+        utc((self.clock)())
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("host", &self.host).field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// The operating system's random numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        use rand::TryRng;
+        // A system without randomness cannot seal anything; going on with less would be worse than stopping.
+        rand::rngs::SysRng.try_fill_bytes(bytes).expect("the operating system gives random bytes");
+    }
+}
+
+/// Writes a moment as the format wants it. Moments beyond the calendar become its first one.
+pub fn utc(time: SystemTime) -> UtcTime {
+    let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    let text = stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    UtcTime::parse(&text).unwrap_or_else(|| utc(SystemTime::UNIX_EPOCH))
+}
+
+/// The name in the account database, which outlives `su` and cron; the environment's word is only a guess.
+fn user_name(uid: u32) -> String {
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let own = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
+    };
+    accounts.lines().find_map(own).unwrap_or_else(|| uid.to_string())
+}

@@ -1,0 +1,252 @@
+//! Restore into a folder: every chosen snapshot complete and verified, or no file at all.
+//!
+//! One pass does both: while the whole bundle is examined at L3, the chosen databases are written into files that have no name. Only when
+//! the pass ended without a finding, and every file was synced, do they get their names; nothing is ever replaced. The
+//! manifest comes last, so its presence says that the restore was completed.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::verify::open_bundle;
+use super::{Environment, Failure};
+use crate::bundle::{BundleError, Entry, EntryPath, EntrySink, Examination, Keyring, Label, Level, Manifest, PublicCore, Source, read_front, unlock};
+use crate::crypto::Entropy;
+use crate::files::{FileError, Folder, NewFile, make_private_folder};
+
+const MANIFEST: &str = "manifest.json";
+/// Files that SQLite would replay into a database of the same name.
+const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// A request to restore into a folder.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Which sources, all if empty.
+    pub labels: Vec<Label>,
+    /// The folder; made if it is missing.
+    pub to: PathBuf,
+}
+
+/// A restored database.
+#[derive(Debug)]
+pub struct Restored {
+    /// What the manifest says of it.
+    pub source: Source,
+    /// Where it is now.
+    pub path: PathBuf,
+}
+
+/// What became of a restore.
+#[derive(Debug)]
+pub struct RestoreReport {
+    /// The bundle's public core.
+    pub core: PublicCore,
+    /// The bundle's manifest.
+    pub manifest: Manifest,
+    /// Where the manifest is now.
+    pub manifest_path: PathBuf,
+    /// The databases.
+    pub restored: Vec<Restored>,
+}
+
+impl Restore {
+    /// Restores.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing is left behind then.
+    pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
+        let failure = |source| Failure::Bundle { path: self.bundle.clone(), source };
+        let medium = open_bundle(&self.bundle)?;
+        let front = read_front(&medium).map_err(failure)?;
+        let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
+        let Some(manifest) = unlocked.manifest().cloned() else {
+            return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
+        };
+        let chosen = self.choose(&manifest)?;
+        let mut target = Target::prepare(&self.to, &chosen)?;
+        let mut sink = Staging { target: &mut target, entropy: &mut *environment.entropy, chosen: &chosen, current: None, staged: Vec::new() };
+        let examination = Examination::new(&medium, &front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
+        let outcome = examination.run().map_err(|error| match error {
+            StagingError::File(error) => Failure::File(error),
+            StagingError::Bundle(source) => failure(source),
+        })?;
+        outcome.into_result().map_err(failure)?;
+        let staged = sink.staged;
+        let published = target.publish(staged)?;
+        let restored = chosen.into_iter().zip(published).map(|(source, path)| Restored { source, path }).collect();
+        Ok(RestoreReport { core: front.core, manifest, manifest_path: self.to.join(MANIFEST), restored })
+    }
+
+    fn choose(&self, manifest: &Manifest) -> Result<Vec<Source>, Failure> {
+        for label in &self.labels {
+            if !manifest.sources.iter().any(|source| source.label == *label) {
+                let has = manifest.sources.iter().map(|source| source.label.to_string()).collect();
+                return Err(Failure::NoLabel { label: label.clone(), has });
+            }
+        }
+        let is_chosen = |source: &&Source| self.labels.is_empty() || self.labels.contains(&source.label);
+        Ok(manifest.sources.iter().filter(is_chosen).cloned().collect())
+    }
+}
+
+/// The folder, and what was made in it so far; takes back everything if it is dropped before the end.
+struct Target {
+    folder: Folder,
+    tenants: Option<Folder>,
+    made_folders: Vec<PathBuf>,
+    published: Vec<(Folder, String)>,
+    is_complete: bool,
+}
+
+impl Target {
+    /// Checks that nothing is in the way and that there is space, then makes the folders.
+    fn prepare(to: &Path, chosen: &[Source]) -> Result<Target, Failure> {
+        let names = chosen.iter().map(|source| format!("{}.db", source.label));
+        let sidecars = names.clone().flat_map(|name| SIDECARS.map(|suffix| format!("{name}{suffix}")));
+        for name in names.clone().chain(sidecars).chain([MANIFEST.to_owned()]) {
+            let path = to.join(name);
+            if path.symlink_metadata().is_ok() {
+                return Err(Failure::TargetExists { path });
+            }
+        }
+        let mut made_folders = Vec::new();
+        let opened = open_or_make(to, &mut made_folders);
+        let mut target = match opened {
+            Ok(folder) => Target { folder, tenants: None, made_folders, published: Vec::new(), is_complete: false },
+            Err(error) => {
+                remove_folders(&made_folders);
+                return Err(error.into());
+            }
+        };
+        if chosen.iter().any(|source| split(&source.label).0) {
+            target.tenants = Some(open_or_make(&to.join("tenants"), &mut target.made_folders)?);
+        }
+        let needed_bytes = chosen.iter().map(|source| source.size_bytes).sum();
+        let available_bytes = target.folder.free_bytes()?;
+        match available_bytes < needed_bytes {
+            true => Err(Failure::NoSpace { folder: to.to_owned(), needed_bytes, available_bytes }),
+            false => Ok(target),
+        }
+    }
+
+    fn folder_of(&self, label: &Label) -> &Folder {
+        match (&self.tenants, split(label).0) {
+            (Some(tenants), true) => tenants,
+            _ => &self.folder,
+        }
+    }
+
+    /// Syncs all files, then gives them their names, the manifest last.
+    fn publish(mut self, staged: Vec<Staged>) -> Result<Vec<PathBuf>, Failure> {
+        for file in &staged {
+            file.new.sync()?;
+        }
+        let mut paths = Vec::new();
+        for Staged { folder, name, new } in staged {
+            new.publish(&name)?;
+            paths.push(folder.path().join(&name));
+            self.published.push((folder, name));
+        }
+        for made in &self.made_folders {
+            if let Some(parent) = made.parent() {
+                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                Folder::open(&parent.canonicalize().map_err(FileError::io("open folder", parent))?)?.sync()?;
+            }
+        }
+        self.is_complete = true;
+        Ok(paths)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            for (folder, name) in &self.published {
+                // On the way out of an error that is reported; what cannot be removed is complete and verified.
+                let _ = folder.remove(name);
+            }
+            remove_folders(&self.made_folders);
+        }
+    }
+}
+
+struct Staged {
+    folder: Folder,
+    name: String,
+    new: NewFile,
+}
+
+/// Takes chosen databases and the manifest into files without names.
+struct Staging<'s> {
+    target: &'s mut Target,
+    entropy: &'s mut dyn Entropy,
+    chosen: &'s [Source],
+    current: Option<Staged>,
+    staged: Vec<Staged>,
+}
+
+enum StagingError {
+    File(FileError),
+    Bundle(BundleError),
+}
+
+impl From<BundleError> for StagingError {
+    fn from(error: BundleError) -> StagingError {
+        StagingError::Bundle(error)
+    }
+}
+
+impl EntrySink for Staging<'_> {
+    type Error = StagingError;
+
+    fn begin(&mut self, entry: &Entry) -> Result<(), StagingError> {
+        let place = match &entry.path {
+            EntryPath::Database(label) if self.chosen.iter().any(|source| source.label == *label) => {
+                Some((self.target.folder_of(label).clone(), format!("{}.db", split(label).1)))
+            }
+            EntryPath::Manifest => Some((self.target.folder.clone(), MANIFEST.to_owned())),
+            _ => None,
+        };
+        self.current = match place {
+            Some((folder, name)) => Some(Staged { new: folder.new_file(self.entropy).map_err(StagingError::File)?, folder, name }),
+            None => None,
+        };
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StagingError> {
+        let Some(staged) = &self.current else { return Ok(()) };
+        let path = staged.folder.path().join(&staged.name);
+        staged.new.file().write_all(bytes).map_err(FileError::io("write", &path)).map_err(StagingError::File)
+    }
+
+    fn end(&mut self) -> Result<(), StagingError> {
+        self.staged.extend(self.current.take());
+        Ok(())
+    }
+}
+
+/// Whether a label names a tenant, and its last part.
+fn split(label: &Label) -> (bool, &str) {
+    match label.as_str().strip_prefix("tenants/") {
+        Some(name) => (true, name),
+        None => (false, label.as_str()),
+    }
+}
+
+fn open_or_make(path: &Path, made: &mut Vec<PathBuf>) -> Result<Folder, FileError> {
+    if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        make_private_folder(path)?;
+        made.push(path.to_owned());
+    }
+    // A link that a person gave is followed once, here; everything below goes through the descriptor.
+    Folder::open(&path.canonicalize().map_err(FileError::io("open folder", path))?)
+}
+
+fn remove_folders(made: &[PathBuf]) {
+    for path in made.iter().rev() {
+        // Only ever removes an empty folder that this run made.
+        let _ = std::fs::remove_dir(path);
+    }
+}

@@ -1,0 +1,210 @@
+//! The folder of one set's bundles: its identity, its order, its lock.
+//!
+//! A vault is private to one account, holds the bundles of one set, and numbers them without reuse. Bundles that belong to another set may lie
+//! in it (somebody copied one there to restore it); they are passed over. `vault.json` says which set it is; a vault
+//! whose `vault.json` is missing is the set of the bundles in it.
+
+mod shelf;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{BundleError, Id, Predecessor, PublicCore, SetName, SetRef, UtcTime};
+use crate::crypto::{Entropy, encode_hex, random};
+use crate::files::{FileError, Folder, check_private_folder, lock_folder, make_private_folder};
+
+pub use shelf::{Shelved, ShelvedState, bundles_in};
+
+const IDENTITY: &str = "vault.json";
+const FORMAT: &str = "airkeep-vault/1";
+
+/// An open, locked vault.
+#[derive(Debug)]
+pub struct Vault {
+    folder: Folder,
+    set: SetRef,
+    bundles: Vec<Shelved>,
+    has_identity: bool,
+    /// Whether this run made the folder.
+    pub is_new: bool,
+}
+
+/// Why a vault cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The file system refused, or the folder is not private, or another run is using it.
+    #[error("cannot use the vault")]
+    File(#[from] FileError),
+    /// `vault.json` is not what it should be.
+    #[error("'{}' is damaged", path.display())]
+    Identity {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another release made this vault.
+    #[error("vault format '{}' is not supported", found.escape_debug())]
+    Format {
+        /// The format it names.
+        found: String,
+    },
+    /// There is no `vault.json`, and bundles of several sets.
+    #[error("'{}' holds bundles of several sets and no {IDENTITY} that tells which one it belongs to", path.display())]
+    SeveralSets {
+        /// The vault.
+        path: PathBuf,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    format: String,
+    set: SetRef,
+}
+
+impl Vault {
+    /// Opens a vault for writing, making it if it is missing, and takes its lock until the value is dropped.
+    ///
+    /// # Errors
+    /// [`VaultError`]; [`FileError::Locked`] if another run has the lock.
+    pub fn open(path: &Path, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
+        let is_new = match path.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_private_folder(path)?;
+                true
+            }
+            _ => false,
+        };
+        let opened = Vault::open_existing(path, is_new, entropy);
+        if opened.is_err() && is_new {
+            // Only ever removes an empty folder that this run made.
+            let _ = std::fs::remove_dir(path);
+        }
+        opened
+    }
+
+    fn open_existing(path: &Path, is_new: bool, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
+        check_private_folder(path)?;
+        let folder = Folder::open(path)?;
+        lock_folder(&folder)?;
+        let bundles = bundles_in(&folder)?;
+        let identity = read_identity(&folder)?;
+        let has_identity = identity.is_some();
+        let set = match identity {
+            Some(set) => set,
+            None => set_of(&bundles, path)?.unwrap_or_else(|| new_set(entropy)),
+        };
+        Ok(Vault { folder, set, bundles, has_identity, is_new })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The set.
+    pub fn set(&self) -> &SetRef {
+        &self.set
+    }
+
+    /// The next place in the set: behind every bundle of it, readable or not.
+    pub fn next_sequence(&self) -> u64 {
+        self.own().map(|bundle| bundle.sequence).max().unwrap_or(0) + 1
+    }
+
+    /// The newest bundle of the set that can be read.
+    pub fn newest(&self) -> Option<&Shelved> {
+        self.own().filter(|bundle| bundle.core().is_some()).max_by_key(|bundle| bundle.sequence)
+    }
+
+    /// What a new bundle names as its predecessor.
+    ///
+    /// # Errors
+    /// The newest bundle cannot be read.
+    pub fn predecessor(&self) -> Result<Option<Predecessor>, BundleError> {
+        let Some(newest) = self.newest() else { return Ok(None) };
+        let medium = self.folder.open_file(&newest.name).map_err(|_| BundleError::NotABundle)?;
+        let front = crate::bundle::read_front(&medium)?;
+        let seal_sha256 = crate::bundle::read_seal_digest(&medium, &front)?;
+        Ok(Some(Predecessor { id: front.core.id, sequence: front.core.sequence, seal_sha256 }))
+    }
+
+    /// Bundles that lie here and cannot be read or belong to another set: worth a word to the operator.
+    pub fn strangers(&self) -> impl Iterator<Item = &Shelved> {
+        self.bundles.iter().filter(|bundle| bundle.core().is_none_or(|core| core.set.id != self.set.id))
+    }
+
+    /// Writes down which set this is, once there is a bundle to belong to it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn record_identity(&mut self, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        if self.has_identity {
+            return Ok(());
+        }
+        let identity = Identity { format: FORMAT.to_owned(), set: self.set.clone() };
+        let mut text = serde_json::to_vec_pretty(&identity).expect("text and nothing else");
+        text.push(b'\n');
+        let new = self.folder.new_file(entropy)?;
+        let path = self.folder.path().join(IDENTITY);
+        std::io::Write::write_all(&mut new.file(), &text).map_err(FileError::io("write", &path))?;
+        new.sync()?;
+        new.publish(IDENTITY)?;
+        self.has_identity = true;
+        Ok(())
+    }
+
+    /// Removes the folder again if this run made it and nothing came into it.
+    pub fn discard_if_unused(self) {
+        if self.is_new {
+            // Fails, as it must, when there is something in it.
+            let _ = std::fs::remove_dir(self.folder.path());
+        }
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Shelved> {
+        self.bundles.iter().filter(|bundle| match bundle.core() {
+            Some(core) => core.set.id == self.set.id,
+            None => bundle.name.starts_with(&format!("{}-", self.set.name)),
+        })
+    }
+}
+
+/// The name of a bundle's file: `<set>-<sequence>-<UTC>.akb`.
+pub fn bundle_name(set: &SetName, sequence: u64, created_at: &UtcTime) -> String {
+    format!("{set}-{sequence:06}-{}.akb", created_at.compact())
+}
+
+fn read_identity(folder: &Folder) -> Result<Option<SetRef>, VaultError> {
+    if !folder.has(IDENTITY)? {
+        return Ok(None);
+    }
+    let path = folder.path().join(IDENTITY);
+    let mut text = Vec::new();
+    let read = std::io::Read::read_to_end(&mut std::io::Read::take(folder.open_file(IDENTITY)?, 1 << 16), &mut text);
+    read.map_err(FileError::io("read", &path))?;
+    let identity: Identity = serde_json::from_slice(&text).map_err(|source| VaultError::Identity { path, source })?;
+    match identity.format == FORMAT {
+        true => Ok(Some(identity.set)),
+        false => Err(VaultError::Format { found: identity.format }),
+    }
+}
+
+fn set_of(bundles: &[Shelved], path: &Path) -> Result<Option<SetRef>, VaultError> {
+    let mut sets = bundles.iter().filter_map(Shelved::core).map(|core: &PublicCore| &core.set);
+    let Some(first) = sets.next() else { return Ok(None) };
+    match sets.all(|set| set.id == first.id) {
+        true => Ok(Some(first.clone())),
+        false => Err(VaultError::SeveralSets { path: path.to_owned() }),
+    }
+}
+
+fn new_set(entropy: &mut dyn Entropy) -> SetRef {
+    let id = Id(random(entropy));
+    let name = SetName::parse(&format!("set-{}", encode_hex(&id.0[..4]))).expect("hex digits are allowed in names");
+    SetRef { id, name }
+}

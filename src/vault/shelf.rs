@@ -1,0 +1,88 @@
+//! Which bundles lie in a folder, by their public members alone.
+
+use crate::bundle::{BundleError, PublicCore, read_front};
+use crate::files::{FileError, Folder};
+
+/// A file that claims by its name to be a bundle.
+#[derive(Debug)]
+pub struct Shelved {
+    /// File name.
+    pub name: String,
+    /// Place in its set: from the core, else from the name, else 0.
+    pub sequence: u64,
+    /// What could be read of it.
+    pub state: ShelvedState,
+}
+
+/// What could be read of a bundle's front.
+#[derive(Debug)]
+pub enum ShelvedState {
+    /// The public core.
+    Readable(Box<PublicCore>),
+    /// Damaged, cut, or from another release.
+    Unreadable(BundleError),
+    /// The file does not even open.
+    Closed(FileError),
+}
+
+impl Shelved {
+    /// The public core, if it could be read.
+    pub fn core(&self) -> Option<&PublicCore> {
+        match &self.state {
+            ShelvedState::Readable(core) => Some(core),
+            ShelvedState::Unreadable(_) | ShelvedState::Closed(_) => None,
+        }
+    }
+}
+
+/// Lists the bundles of a folder by sequence.
+///
+/// # Errors
+/// The folder cannot be read; a bundle that cannot is listed as such.
+pub fn bundles_in(folder: &Folder) -> Result<Vec<Shelved>, FileError> {
+    let listing = std::fs::read_dir(folder.path()).map_err(FileError::io("list folder", folder.path()))?;
+    let mut bundles = Vec::new();
+    for item in listing {
+        let item = item.map_err(FileError::io("list folder", folder.path()))?;
+        if let Ok(name) = item.file_name().into_string()
+            && name.ends_with(".akb")
+        {
+            bundles.push(look_at(folder, name));
+        }
+    }
+    bundles.sort_by(|a, b| (a.sequence, &a.name).cmp(&(b.sequence, &b.name)));
+    Ok(bundles)
+}
+
+fn look_at(folder: &Folder, name: String) -> Shelved {
+    let state = match folder.open_file(&name) {
+        Err(error) => ShelvedState::Closed(error),
+        Ok(file) => match read_front(&file) {
+            Ok(front) => ShelvedState::Readable(Box::new(front.core)),
+            Err(error) => ShelvedState::Unreadable(error),
+        },
+    };
+    let sequence = match &state {
+        ShelvedState::Readable(core) => core.sequence,
+        // A damaged bundle keeps its number: it must not be given to another.
+        _ => sequence_in(&name).unwrap_or(0),
+    };
+    Shelved { name, sequence, state }
+}
+
+fn sequence_in(name: &str) -> Option<u64> {
+    let mut parts = name.strip_suffix(".akb")?.rsplitn(3, '-');
+    parts.next()?;
+    parts.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_in_a_name() {
+        assert_eq!(sequence_in("my-set-000012-20261120T231820Z.akb"), Some(12));
+        assert_eq!(sequence_in("other.akb"), None);
+    }
+}
