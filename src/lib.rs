@@ -22,3 +22,8 @@ pub mod vault;
 pub use bundle::{Compression, Keyring, Label, Level};
 pub use crypto::{KeyFileKey, Passphrase};
 pub use ops::{Backup, BackupReport, Environment, Failure, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest, inspect};
+
+/// The code in the README is compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

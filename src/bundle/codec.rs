@@ -240,7 +240,8 @@ fn open_zstd(state: &mut zstd::bulk::Decompressor<'static>, member: &[u8], max: 
 mod tests {
     use super::*;
 
-    const ALL: [Compression; 5] = [Compression::Gzip(1), Compression::Gzip(6), Compression::Gzip(9), Compression::Zstd(1), Compression::None];
+    const ALL: [Compression; 5] =
+        [Compression::Gzip(1), Compression::Gzip(6), Compression::Gzip(9), Compression::Zstd(1), Compression::None];
 
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1u64;

@@ -273,7 +273,8 @@ impl UtcTime {
         let shape = text.len() == 20
             && text.bytes().zip("dddd-dd-ddTdd:dd:ddZ".bytes()).all(|(c, form)| if form == b'd' { c.is_ascii_digit() } else { c == form });
         let field = |from: usize| text[from..from + 2].parse::<u8>().unwrap_or(u8::MAX);
-        let legal = shape && (1..=12).contains(&field(5)) && (1..=31).contains(&field(8)) && field(11) < 24 && field(14) < 60 && field(17) <= 60;
+        let legal =
+            shape && (1..=12).contains(&field(5)) && (1..=31).contains(&field(8)) && field(11) < 24 && field(14) < 60 && field(17) <= 60;
         legal.then(|| UtcTime(text.to_owned()))
     }
 

@@ -217,9 +217,16 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         }
         let mut task = self.spare.pop().unwrap_or_else(Task::new);
         task.place = Place::Frame { number, is_last };
-        task.opens_to = self.index.filter(|index| number < index.offsets.len() as u64).map_or(0, |index| index.content_of(number, self.front.core.frame_size).len() as usize);
+        task.opens_to = self
+            .index
+            .filter(|index| number < index.offsets.len() as u64)
+            .map_or(0, |index| index.content_of(number, self.front.core.frame_size).len() as usize);
         if self.index.is_some_and(|index| index.offsets.get(number as usize) != Some(&(offset - self.front.frames_start))) {
-            self.find(Level::Authentic, Damage::Differs { member: format!("the place of {}", member::frame(number)) }, Some((number, number)));
+            self.find(
+                Level::Authentic,
+                Damage::Differs { member: format!("the place of {}", member::frame(number)) },
+                Some((number, number)),
+            );
         }
         let stored = (size + padding(size)) as usize;
         task.member.resize(stored, 0);
@@ -328,7 +335,12 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
 
     fn find(&mut self, level: Level, damage: Damage, frames: Option<(u64, u64)>) {
         let entries = match (self.index, frames) {
-            (Some(index), Some((first, last))) => index.entries.iter().filter(|entry| entry.first_frame <= last && first < entry.first_frame + entry.frame_count(self.front.core.frame_size)).map(|entry| entry.path.to_string()).collect(),
+            (Some(index), Some((first, last))) => index
+                .entries
+                .iter()
+                .filter(|entry| entry.first_frame <= last && first < entry.first_frame + entry.frame_count(self.front.core.frame_size))
+                .map(|entry| entry.path.to_string())
+                .collect(),
             _ => Vec::new(),
         };
         self.outcome.findings.push(Finding { level, damage, frames, entries });

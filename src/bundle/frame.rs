@@ -95,7 +95,11 @@ mod tests {
             "606162636465666768696a6b6c6d6e6fde0aea7c033cd7ce9b3044e61e783627834b6b72e4eee5873c6a58c2edb28805de92ad9268951626e0d64a6b1491077146c2ee22afe589d5b83031b7a8dfdbfc7b8accc1856e5c3e7a0cdc0feb7a8987"
         );
         assert_eq!(
-            sealed(Place::Frame { number: 1, is_last: true }, 0x70, "1f8b08000000000000ff011000efff6169726b656570206672616d6520310ac3996b9510000000"),
+            sealed(
+                Place::Frame { number: 1, is_last: true },
+                0x70,
+                "1f8b08000000000000ff011000efff6169726b656570206672616d6520310ac3996b9510000000"
+            ),
             "707172737475767778797a7b7c7d7e7f6230731d58d2c86232ab7c95bc52efba94f17f42f458669bd822e82301111ac1996dadb3eb6ff78a17e8f31f99ce39d6f6f1112571cc470248b6e04f5a3697315ce365a0cef91568b0e6f5756b26b6f4"
         );
         assert_eq!(

@@ -148,7 +148,9 @@ mod tests {
         for legal in ["main", "0", "a.b_c-d", "tenants/acme", "tenants", "tenants.x"] {
             assert!(Label::parse(legal).is_ok(), "{legal}");
         }
-        for illegal in ["", ".", "..", "../x", "/x", "a/b", "tenants/", "tenants/../x", "tenants/a/b", "A", "a b", "a\0", "é", ".hidden", "-x"] {
+        for illegal in
+            ["", ".", "..", "../x", "/x", "a/b", "tenants/", "tenants/../x", "tenants/a/b", "A", "a b", "a\0", "é", ".hidden", "-x"]
+        {
             assert!(Label::parse(illegal).is_err(), "{illegal}");
         }
         assert!(Label::parse(&"a".repeat(64)).is_ok() && Label::parse(&"a".repeat(65)).is_err());

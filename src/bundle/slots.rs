@@ -193,7 +193,9 @@ impl Slot {
     fn line(&self) -> String {
         match self {
             Slot::Passphrase { id, iterations, salt, wrapped } => {
-                format!("{{\"id\":\"{id}\",\"type\":\"passphrase\",\"iterations\":{iterations},\"salt\":\"{salt}\",\"wrapped\":\"{wrapped}\"}}")
+                format!(
+                    "{{\"id\":\"{id}\",\"type\":\"passphrase\",\"iterations\":{iterations},\"salt\":\"{salt}\",\"wrapped\":\"{wrapped}\"}}"
+                )
             }
             Slot::KeyFile { id, wrapped } => format!("{{\"id\":\"{id}\",\"type\":\"key-file\",\"wrapped\":\"{wrapped}\"}}"),
         }

@@ -106,7 +106,8 @@ impl<'m, M: Medium + ?Sized> Walk<'m, M> {
             if self.medium.read_at(offset, part).is_err() {
                 self.read_blocks(offset, part);
             }
-            let found = (offset..).step_by(BLOCK as usize).zip(part.chunks_exact(BLOCK as usize)).find_map(|(at, block)| self.header_at(at, block));
+            let found =
+                (offset..).step_by(BLOCK as usize).zip(part.chunks_exact(BLOCK as usize)).find_map(|(at, block)| self.header_at(at, block));
             if found.is_some() {
                 return found;
             }

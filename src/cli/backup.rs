@@ -117,13 +117,20 @@ fn render(report: BackupReport, compression: Compression) -> Report {
 fn text(report: &BackupReport, compression: Compression) -> String {
     let mut text = String::new();
     if report.is_new_vault {
-        let _ = writeln!(text, "made      {} (a new vault)", screen::escape(&report.path.parent().unwrap_or(Path::new(".")).to_string_lossy()));
+        let _ =
+            writeln!(text, "made      {} (a new vault)", screen::escape(&report.path.parent().unwrap_or(Path::new(".")).to_string_lossy()));
     }
     for source in &report.manifest.sources {
         let rows = source.tables.iter().filter_map(|table| table.rows).sum();
         let tables = screen::count(source.tables.len() as u64, "table");
         let check = format!("{} check: {}", source.check.kind, source.check.verdict);
-        let _ = writeln!(text, "captured  {}: {}, {tables}, {}, {check}", source.label, screen::size(source.size_bytes), screen::count(rows, "row"));
+        let _ = writeln!(
+            text,
+            "captured  {}: {}, {tables}, {}, {check}",
+            source.label,
+            screen::size(source.size_bytes),
+            screen::count(rows, "row")
+        );
     }
     let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
     let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);
@@ -146,7 +153,11 @@ fn source(text: &str) -> Result<SourceSpec, Explained> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     match Label::from_stem(&stem) {
         Some(label) => Ok(SourceSpec { label, path }),
-        None => Err(Explained::new(Exit::Usage, format!("no label can be made from '{text}'"), Some("give one: LABEL=PATH, with a-z, 0-9, '.', '_', '-'"))),
+        None => Err(Explained::new(
+            Exit::Usage,
+            format!("no label can be made from '{text}'"),
+            Some("give one: LABEL=PATH, with a-z, 0-9, '.', '_', '-'"),
+        )),
     }
 }
 

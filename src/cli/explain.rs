@@ -83,7 +83,9 @@ fn vault_hint(error: &VaultError) -> Option<&'static str> {
 
 fn file_hint(error: &FileError) -> Option<&'static str> {
     match error {
-        FileError::Folder { .. } => Some("a vault must be a real folder that only you can write to: chmod 700 DIR, or name another with --vault"),
+        FileError::Folder { .. } => {
+            Some("a vault must be a real folder that only you can write to: chmod 700 DIR, or name another with --vault")
+        }
         FileError::Locked { .. } => Some("wait until the other run has finished"),
         FileError::Exposed { .. } => Some("take the others' permissions away: chmod 600 FILE"),
         FileError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),

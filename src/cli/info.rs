@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use airkeep::bundle::{Manifest, Source};
-use airkeep::ops::Facts;
 use airkeep::inspect;
+use airkeep::ops::Facts;
 use clap::Args;
 use serde_json::json;
 
@@ -70,7 +70,14 @@ fn text(facts: &Facts) -> String {
     row("predecessor", core.predecessor.as_ref().map_or("none".into(), |p| format!("number {}, {}", p.sequence, p.id)));
     row("marking", core.marking.clone().unwrap_or_else(|| "none".into()));
     row("signed", if core.signer.is_some() { "yes" } else { "no" }.to_owned());
-    row("size", format!("{}, {}", screen::size(facts.size_bytes), facts.frames.map_or("frames unknown".into(), |frames| screen::count(frames, "frame"))));
+    row(
+        "size",
+        format!(
+            "{}, {}",
+            screen::size(facts.size_bytes),
+            facts.frames.map_or("frames unknown".into(), |frames| screen::count(frames, "frame"))
+        ),
+    );
     row("codec", core.codec.to_string());
     for slot in &facts.slots {
         let effort = slot.iterations.map_or(String::new(), |count| format!(", {count} iterations"));
@@ -103,12 +110,26 @@ fn manifest_text(text: &mut String, manifest: &Manifest) {
 
 fn source_text(text: &mut String, source: &Source) {
     let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "{:<12} {}", if name == "source" { String::from("\nsource") } else { format!("  {name}") }, screen::escape(&value));
+        let _ = writeln!(
+            text,
+            "{:<12} {}",
+            if name == "source" { String::from("\nsource") } else { format!("  {name}") },
+            screen::escape(&value)
+        );
     };
     row("source", String::from(source.label.as_str()));
     row("path", source.path.clone());
     row("captured", format!("{}, {}, by {}, {}", source.captured_at, source.consistency, source.capture.pages, source.capture.route));
-    row("database", format!("{}, {} pages of {}, journal {}", screen::size(source.size_bytes), source.page_count, source.page_size, source.journal_mode));
+    row(
+        "database",
+        format!(
+            "{}, {} pages of {}, journal {}",
+            screen::size(source.size_bytes),
+            source.page_count,
+            source.page_size,
+            source.journal_mode
+        ),
+    );
     row("check", format!("{}: {}", source.check.kind, source.check.verdict));
     for message in &source.check.messages {
         row("", message.clone());

@@ -59,7 +59,9 @@ impl KeyArguments {
         }
         if purpose == Purpose::Seal {
             for passphrase in &ring.passphrases {
-                passphrase.check_for_sealing().map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("use a longer passphrase, or a key file")))?;
+                passphrase
+                    .check_for_sealing()
+                    .map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("use a longer passphrase, or a key file")))?;
             }
         }
         Ok(ring)
@@ -80,7 +82,9 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
     match purpose {
         Purpose::OnlyNamed => Ok(None),
         Purpose::Seal => ask_twice().map(Some),
-        Purpose::Open => ask("Passphrase: ")?.map_or_else(|| Err(no_key()), |text| parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some)),
+        Purpose::Open => {
+            ask("Passphrase: ")?.map_or_else(|| Err(no_key()), |text| parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some))
+        }
         Purpose::OpenIfGiven => match ask("Passphrase (empty to verify without a key): ") {
             Ok(Some(text)) if !text.is_empty() => parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some),
             _ => Ok(None),
@@ -91,7 +95,9 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
 fn ask_twice() -> Result<Passphrase, Explained> {
     let first = ask("Passphrase (at least 14 bytes): ")?.ok_or_else(no_key)?;
     let first = parse("the terminal", Passphrase::parse(first.as_bytes()))?;
-    first.check_for_sealing().map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("several words are easy to remember and hard to guess")))?;
+    first
+        .check_for_sealing()
+        .map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("several words are easy to remember and hard to guess")))?;
     let second = ask("The same again: ")?.ok_or_else(no_key)?;
     let second = parse("the terminal", Passphrase::parse(second.as_bytes()))?;
     match first.is_same(&second) {
@@ -106,7 +112,9 @@ fn ask(prompt: &str) -> Result<Option<Zeroizing<String>>, Explained> {
         return Ok(None);
     }
     let answer = rpassword::prompt_password(prompt);
-    answer.map(|text| Some(Zeroizing::new(text))).map_err(|error| Explained::new(Exit::Key, format!("no passphrase from the terminal: {error}"), None))
+    answer
+        .map(|text| Some(Zeroizing::new(text)))
+        .map_err(|error| Explained::new(Exit::Key, format!("no passphrase from the terminal: {error}"), None))
 }
 
 fn no_key() -> Explained {
@@ -131,7 +139,8 @@ fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
 fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
     use std::io::Read;
     let place = if Path::new("/proc/self/fd").exists() { "/proc/self/fd" } else { "/dev/fd" };
-    let failed = |error: std::io::Error| Explained::new(Exit::Key, format!("cannot read a passphrase from descriptor {number}: {error}"), None);
+    let failed =
+        |error: std::io::Error| Explained::new(Exit::Key, format!("cannot read a passphrase from descriptor {number}: {error}"), None);
     let file = std::fs::File::open(format!("{place}/{number}")).map_err(failed)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
     file.take(4097).read_to_end(&mut bytes).map_err(failed)?;
@@ -139,7 +148,12 @@ fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
 }
 
 fn parse(place: &str, result: Result<Passphrase, impl std::error::Error>) -> Result<Passphrase, Explained> {
-    result.map_err(|error| Explained { exit: Exit::Key, message: format!("cannot use the passphrase from {place}"), causes: vec![error.to_string()], hint: None })
+    result.map_err(|error| Explained {
+        exit: Exit::Key,
+        message: format!("cannot use the passphrase from {place}"),
+        causes: vec![error.to_string()],
+        hint: None,
+    })
 }
 
 fn key_error(error: FileError) -> Explained {

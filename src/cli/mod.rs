@@ -110,7 +110,12 @@ fn refuse(error: &clap::Error, wants_json: bool) -> Exit {
             let message = text.strip_prefix("error: ").unwrap_or(&text);
             let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
             let details: Vec<&str> = rest.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            let explained = Explained { exit: Exit::Usage, message: first.to_owned(), causes: Vec::new(), hint: Some(details.join("; ")).filter(|hint| !hint.is_empty()) };
+            let explained = Explained {
+                exit: Exit::Usage,
+                message: first.to_owned(),
+                causes: Vec::new(),
+                hint: Some(details.join("; ")).filter(|hint| !hint.is_empty()),
+            };
             fail(None, &explained, wants_json)
         }
     }

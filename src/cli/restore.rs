@@ -43,18 +43,27 @@ impl Arguments {
         let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to };
         let report = restore.run(&ring, &mut Environment::system())?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
-        let sources: Vec<_> = report.restored.iter().map(|restored| {
-            let mut source = json::source(&restored.source);
-            source["restored_to"] = json!(restored.path.to_string_lossy());
-            source
-        }).collect();
+        let sources: Vec<_> = report
+            .restored
+            .iter()
+            .map(|restored| {
+                let mut source = json::source(&restored.source);
+                source["restored_to"] = json!(restored.path.to_string_lossy());
+                source
+            })
+            .collect();
         let json = json!({
             "bundle": json::bundle(&self.bundle, size_bytes, &report.core),
             "level": "L3",
             "sources": sources,
             "manifest_path": report.manifest_path.to_string_lossy(),
         });
-        Ok(Report { text: text(&report), json: json.as_object().cloned().unwrap_or_default(), warnings: warnings(&report), exit: Exit::Success })
+        Ok(Report {
+            text: text(&report),
+            json: json.as_object().cloned().unwrap_or_default(),
+            warnings: warnings(&report),
+            exit: Exit::Success,
+        })
     }
 }
 
@@ -62,7 +71,12 @@ fn text(report: &RestoreReport) -> String {
     let mut text = String::from("verified  L3\n");
     for restored in &report.restored {
         let size = screen::size(restored.source.size_bytes);
-        let _ = writeln!(text, "restored  {} ({size}, as of {})", screen::escape(&restored.path.to_string_lossy()), restored.source.captured_at);
+        let _ = writeln!(
+            text,
+            "restored  {} ({size}, as of {})",
+            screen::escape(&restored.path.to_string_lossy()),
+            restored.source.captured_at
+        );
     }
     let _ = writeln!(text, "manifest  {}", screen::escape(&report.manifest_path.to_string_lossy()));
     text
@@ -71,7 +85,9 @@ fn text(report: &RestoreReport) -> String {
 fn warnings(report: &RestoreReport) -> Vec<String> {
     let sources = report.restored.iter().map(|restored| &restored.source);
     let troubled = sources.filter(|source| matches!(source.check.verdict.as_str(), "violations" | "corrupt"));
-    troubled.map(|source| format!("{}: the {} check at capture found: {}", source.label, source.check.kind, source.check.messages.join("; "))).collect()
+    troubled
+        .map(|source| format!("{}: the {} check at capture found: {}", source.label, source.check.kind, source.check.messages.join("; ")))
+        .collect()
 }
 
 fn after_help() -> String {

@@ -102,7 +102,12 @@ fn text(path: &std::path::Path, result: &Result<Verification, Explained>) -> Str
     let path = screen::escape(&path.to_string_lossy());
     let verification = match result {
         Ok(verification) => verification,
-        Err(explained) => return format!("FAILED   --  {path}\n             {}\n", screen::escape(&[&[explained.message.clone()], &explained.causes[..]].concat().join(": "))),
+        Err(explained) => {
+            return format!(
+                "FAILED   --  {path}\n             {}\n",
+                screen::escape(&[std::slice::from_ref(&explained.message), &explained.causes[..]].concat().join(": "))
+            );
+        }
     };
     let level = verification.level;
     if verification.is_sound() {
@@ -143,7 +148,9 @@ fn object(judged: &[Judged]) -> serde_json::Map<String, Value> {
 fn one(path: &std::path::Path, result: &Result<Verification, Explained>) -> Value {
     let verification = match result {
         Ok(verification) => verification,
-        Err(explained) => return json!({ "bundle": { "path": path.to_string_lossy() }, "ok": false, "level": null, "findings": [], "error": json::error(explained) }),
+        Err(explained) => {
+            return json!({ "bundle": { "path": path.to_string_lossy() }, "ok": false, "level": null, "findings": [], "error": json::error(explained) });
+        }
     };
     let finding = |finding: &Finding| {
         json!({

@@ -242,7 +242,9 @@ mod tests {
 
     #[test]
     fn iterations_have_a_floor_and_a_cap() {
-        for (count, legal) in [(0, false), (1, false), (599_999, false), (600_000, true), (10_000_000, true), (10_000_001, false), (u32::MAX, false)] {
+        for (count, legal) in
+            [(0, false), (1, false), (599_999, false), (600_000, true), (10_000_000, true), (10_000_001, false), (u32::MAX, false)]
+        {
             assert_eq!(Iterations::new(count).is_some(), legal, "{count}");
         }
     }

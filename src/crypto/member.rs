@@ -29,7 +29,13 @@ pub type Tag = [u8; TAG_LEN];
 ///
 /// # Panics
 /// If `buffer` is shorter than 16 bytes.
-pub fn seal_in_place(encryption: &EncryptionKey, mac: &MacKey, iv: [u8; IV_LEN], aad: impl FnOnce(usize) -> Vec<u8>, buffer: &mut Vec<u8>) -> Tag {
+pub fn seal_in_place(
+    encryption: &EncryptionKey,
+    mac: &MacKey,
+    iv: [u8; IV_LEN],
+    aad: impl FnOnce(usize) -> Vec<u8>,
+    buffer: &mut Vec<u8>,
+) -> Tag {
     let plain_len = buffer.len() - IV_LEN;
     let sealed_len = (plain_len / BLOCK + 1) * BLOCK;
     buffer[..IV_LEN].copy_from_slice(&iv);

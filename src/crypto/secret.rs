@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn drops_exactly_one_line_end_of_a_file() {
-        for (content, left) in [("secret\n", "secret"), ("secret\r\n", "secret"), ("secret\n\n", "secret\n"), ("s\r", "s\r"), (" s ", " s ")] {
+        for (content, left) in
+            [("secret\n", "secret"), ("secret\r\n", "secret"), ("secret\n\n", "secret\n"), ("s\r", "s\r"), (" s ", " s ")]
+        {
             assert_eq!(Passphrase::parse_file_content(content.as_bytes()).unwrap().as_bytes(), left.as_bytes());
         }
     }

@@ -88,7 +88,9 @@ impl CheckReport {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (Verdict::Corrupt, ""),
             Some(ErrorCode::OperationInterrupted) => (Verdict::Unchecked, "the time limit was reached: "),
             Some(ErrorCode::TooBig | ErrorCode::OutOfMemory) => (Verdict::Unchecked, "a limit was reached: "),
-            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => return Err(error),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull) => {
+                return Err(error);
+            }
             _ => (Verdict::Unchecked, ""),
         };
         self.add(verdict, format!("{why}{error}"));

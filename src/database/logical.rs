@@ -81,7 +81,9 @@ fn hash_rows(connection: &Connection, table: &str, limit: u64) -> rusqlite::Resu
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut count = 0;
-    while count < limit && let Some(row) = rows.next()? {
+    while count < limit
+        && let Some(row) = rows.next()?
+    {
         encoded.clear();
         encoded.push(LEAF_PREFIX);
         encoded.extend_from_slice(&count_of(&columns).to_be_bytes());

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::environment::utc;
 use super::{Environment, Failure, git};
 use crate::bundle::{
-    BundleError, BundleWriter, CaptureMethod, Check, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level,
-    MANIFEST_FORMAT, Manifest, Nowhere, PublicCore, RECOVER_TEXT, SchemaRef, Sealed, Source, Table, Tool, read_front, unlock,
+    BundleError, BundleWriter, CaptureMethod, Check, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label,
+    Level, MANIFEST_FORMAT, Manifest, Nowhere, PublicCore, RECOVER_TEXT, SchemaRef, Sealed, Source, Table, Tool, read_front, unlock,
 };
 use crate::crypto::{Digest, Entropy, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference, SourceFacts};
@@ -235,7 +235,12 @@ impl Backup {
         Ok((sealed, manifest))
     }
 
-    fn capture<W: std::io::Write>(&self, spec: &SourceSpec, options: &CaptureOptions<'_>, writer: &mut BundleWriter<'_, W>) -> Result<Captured, Failure> {
+    fn capture<W: std::io::Write>(
+        &self,
+        spec: &SourceSpec,
+        options: &CaptureOptions<'_>,
+        writer: &mut BundleWriter<'_, W>,
+    ) -> Result<Captured, Failure> {
         let of_source = |source| Failure::Source { label: spec.label.clone(), source };
         let mut capture = Capture::begin(&spec.path, options).map_err(of_source)?;
         let facts = capture.facts().clone();
@@ -248,7 +253,9 @@ impl Backup {
         let sha256 = writer.end().map_err(|source| self.seal_failure(source))?;
         capture.finish().map_err(of_source)?;
         let schema_sha256 = match &facts.schema {
-            Some(schema) => Some(writer.add(EntryPath::Schema(spec.label.clone()), schema.sql.as_bytes()).map_err(|source| self.seal_failure(source))?),
+            Some(schema) => {
+                Some(writer.add(EntryPath::Schema(spec.label.clone()), schema.sql.as_bytes()).map_err(|source| self.seal_failure(source))?)
+            }
             None => None,
         };
         Ok(Captured { facts, sha256, schema_sha256 })

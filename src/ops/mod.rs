@@ -12,5 +12,5 @@ pub use backup::{Backup, BackupReport, SourceSpec};
 pub use environment::{Environment, OsEntropy, utc};
 pub use failure::Failure;
 pub use info::{Facts, inspect};
-pub use restore::{Restore, Restored, RestoreReport};
+pub use restore::{Restore, RestoreReport, Restored};
 pub use verify::{Verification, VerifyRequest, bundles_of};

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::verify::open_bundle;
 use super::{Environment, Failure};
-use crate::bundle::{BundleError, Entry, EntryPath, EntrySink, Examination, Keyring, Label, Level, Manifest, PublicCore, Source, read_front, unlock};
+use crate::bundle::{
+    BundleError, Entry, EntryPath, EntrySink, Examination, Keyring, Label, Level, Manifest, PublicCore, Source, read_front, unlock,
+};
 use crate::crypto::Entropy;
 use crate::files::{FileError, Folder, NewFile, make_private_folder};
 
@@ -65,7 +67,8 @@ impl Restore {
         };
         let chosen = self.choose(&manifest)?;
         let mut target = Target::prepare(&self.to, &chosen)?;
-        let mut sink = Staging { target: &mut target, entropy: &mut *environment.entropy, chosen: &chosen, current: None, staged: Vec::new() };
+        let mut sink =
+            Staging { target: &mut target, entropy: &mut *environment.entropy, chosen: &chosen, current: None, staged: Vec::new() };
         let examination = Examination::new(&medium, &front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
         let outcome = examination.run().map_err(|error| match error {
             StagingError::File(error) => Failure::File(error),
@@ -73,8 +76,9 @@ impl Restore {
         })?;
         outcome.into_result().map_err(failure)?;
         let staged = sink.staged;
-        let published = target.publish(staged)?;
-        let restored = chosen.into_iter().zip(published).map(|(source, path)| Restored { source, path }).collect();
+        target.publish(staged)?;
+        let place = |source: Source| Restored { path: self.to.join(format!("{}.db", source.label)), source };
+        let restored = chosen.into_iter().map(place).collect();
         Ok(RestoreReport { core: front.core, manifest, manifest_path: self.to.join(MANIFEST), restored })
     }
 
@@ -138,14 +142,12 @@ impl Target {
     }
 
     /// Syncs all files, then gives them their names, the manifest last.
-    fn publish(mut self, staged: Vec<Staged>) -> Result<Vec<PathBuf>, Failure> {
+    fn publish(mut self, staged: Vec<Staged>) -> Result<(), Failure> {
         for file in &staged {
             file.new.sync()?;
         }
-        let mut paths = Vec::new();
         for Staged { folder, name, new } in staged {
             new.publish(&name)?;
-            paths.push(folder.path().join(&name));
             self.published.push((folder, name));
         }
         for made in &self.made_folders {
@@ -155,7 +157,7 @@ impl Target {
             }
         }
         self.is_complete = true;
-        Ok(paths)
+        Ok(())
     }
 }
 

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::{Environment, Failure};
-use crate::bundle::{BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SlotFacts, read_front, unlock};
+use crate::bundle::{
+    BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SlotFacts, read_front,
+    unlock,
+};
 use crate::crypto::Digest;
 use crate::files::{FileError, Folder, open_regular};
 use crate::vault::bundles_in;
@@ -92,7 +95,11 @@ impl Verification {
     pub fn inherited(&self) -> Vec<String> {
         let sources = self.manifest.iter().flat_map(|manifest| &manifest.sources);
         let troubled = sources.filter(|source| matches!(source.check.verdict.as_str(), "violations" | "corrupt"));
-        troubled.map(|source| format!("{}: the {} check at capture found: {}", source.label, source.check.kind, source.check.messages.join("; "))).collect()
+        troubled
+            .map(|source| {
+                format!("{}: the {} check at capture found: {}", source.label, source.check.kind, source.check.messages.join("; "))
+            })
+            .collect()
     }
 }
 
@@ -114,7 +121,9 @@ pub fn bundles_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 pub(super) fn open_bundle(path: &Path) -> Result<File, Failure> {
     match open_regular(path) {
-        Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Err(Failure::NoBundle { path: path.to_owned() }),
+        Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(Failure::NoBundle { path: path.to_owned() })
+        }
         // The exact words of the format, rather than "is a directory" from the system.
         Err(FileError::NotRegular { path }) => Err(Failure::Bundle { path, source: BundleError::NotABundle }),
         other => Ok(other?),

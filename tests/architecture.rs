@@ -1,0 +1,124 @@
+//! Holds the plan of rooms: what may import what, and which crate belongs where (ARCHITECTURE.md).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room → rooms that it may import. The command line sees the library from outside, as the crate `airkeep`.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("crypto", &[]),
+    ("files", &["crypto"]),
+    ("bundle", &["crypto"]),
+    ("database", &["files", "crypto"]),
+    ("vault", &["bundle", "crypto", "files"]),
+    ("ops", &["vault", "bundle", "database", "crypto", "files"]),
+];
+
+/// External crate → the only rooms that know it.
+const CRATES: [(&str, &[&str]); 17] = [
+    ("clap", &["cli"]),
+    ("rpassword", &["cli"]),
+    ("tar", &["bundle"]),
+    ("flate2", &["bundle"]),
+    ("zstd", &["bundle"]),
+    ("crossbeam_channel", &["bundle"]),
+    ("rusqlite", &["database"]),
+    ("aes", &["crypto"]),
+    ("cbc", &["crypto"]),
+    ("ctr", &["crypto"]),
+    ("aes_kw", &["crypto"]),
+    ("sha2", &["crypto"]),
+    ("hmac", &["crypto"]),
+    ("pbkdf2", &["crypto"]),
+    ("unicode_normalization", &["crypto"]),
+    ("rand", &["ops"]),
+    ("jiff", &["ops"]),
+];
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let mut found = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for item in fs::read_dir(folder).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let inside = path.strip_prefix(&root).unwrap();
+                let room =
+                    if inside.components().count() > 1 { inside.components().next().unwrap().as_os_str().to_str().unwrap() } else { "top" };
+                found.push((room.to_owned(), inside.to_owned(), code_of(&path)));
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources were found");
+    found
+}
+
+/// The text without comments and without the tests at its end, which may reach across rooms.
+fn code_of(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn words_after<'t>(code: &'t str, mark: &'t str) -> impl Iterator<Item = &'t str> {
+    code.match_indices(mark).map(move |(at, _)| {
+        let rest = &code[at + mark.len()..];
+        &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())]
+    })
+}
+
+#[test]
+fn imports_run_one_way_only() {
+    let rooms: BTreeSet<&str> = ARROWS.iter().map(|(room, _)| *room).collect();
+    for (room, file, code) in sources() {
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else { continue };
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        for target in words_after(&code, "crate::").filter(|target| rooms.contains(target)) {
+            assert!(target == room || allowed.contains(&target), "{} imports crate::{target}", file.display());
+        }
+        assert!(!code.contains("crate::cli"), "{} imports the command line", file.display());
+    }
+}
+
+#[test]
+fn each_external_crate_stays_in_its_room() {
+    for (room, file, code) in sources() {
+        for (name, rooms) in CRATES {
+            let path = format!("{name}::");
+            let uses =
+                code.match_indices(&path).any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+            assert!(!uses || rooms.contains(&room.as_str()), "{} uses {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_one_file_has_unsafe_code() {
+    let with: Vec<PathBuf> = sources().into_iter().filter(|(_, _, code)| code.contains("unsafe ")).map(|(_, file, _)| file).collect();
+    assert_eq!(with, [Path::new("database/vfs.rs")]);
+}
+
+/// Closing a descriptor of a live database drops SQLite's POSIX locks on it (sqlite.org/howtocorrupt.html section 2.2).
+#[test]
+fn a_live_database_is_opened_by_sqlite_only() {
+    for (room, file, code) in sources().into_iter().filter(|(room, file, _)| room == "database" && !file.ends_with("recover.rs")) {
+        for opening in ["File::open", "OpenOptions", "fs::read(", "fs::copy", "rustix::fs::open", "read_to_end"] {
+            assert!(!code.contains(opening), "{} ({room}) opens files by {opening}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_library_does_not_print_or_end_the_process() {
+    for (room, file, code) in sources().into_iter().filter(|(room, _, _)| room != "cli" && room != "top") {
+        for call in ["println!", "eprintln!", "print!(", "process::exit", "--"] {
+            let is_git = call == "--" && file.ends_with("git.rs");
+            assert!(is_git || !code.contains(call), "{} ({room}) has {call}", file.display());
+        }
+    }
+}
