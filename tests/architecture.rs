@@ -46,6 +46,10 @@ fn sources() -> Vec<(String, PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let inside = path.strip_prefix(&root).unwrap();
+                // Tests in files of their own may reach across rooms and say why they skip.
+                if inside.to_str().unwrap().ends_with("tests.rs") {
+                    continue;
+                }
                 let room =
                     if inside.components().count() > 1 { inside.components().next().unwrap().as_os_str().to_str().unwrap() } else { "top" };
                 found.push((room.to_owned(), inside.to_owned(), code_of(&path)));
@@ -75,9 +79,6 @@ fn imports_run_one_way_only() {
     let rooms: BTreeSet<&str> = ARROWS.iter().map(|(room, _)| *room).collect();
     for (room, file, code) in sources() {
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else { continue };
-        if file.ends_with("tests.rs") {
-            continue;
-        }
         for target in words_after(&code, "crate::").filter(|target| rooms.contains(target)) {
             assert!(target == room || allowed.contains(&target), "{} imports crate::{target}", file.display());
         }

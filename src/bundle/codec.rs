@@ -230,8 +230,12 @@ fn open_zstd(state: &mut zstd::bulk::Decompressor<'static>, member: &[u8], max: 
     if !is_one_frame {
         return None;
     }
-    let claimed = zstd::bulk::Decompressor::upper_bound(member).filter(|&len| len <= max)?;
-    plain.reserve_exact(claimed);
+    // A writer that streams does not say how long the content is; then the limit is all that is known.
+    let claimed = zstd::zstd_safe::get_frame_content_size(member).ok()?.unwrap_or(max as u64);
+    if claimed > max as u64 {
+        return None;
+    }
+    plain.reserve_exact(claimed as usize);
     state.decompress_to_buffer(member, plain).ok()?;
     (plain.len() <= max).then_some(())
 }

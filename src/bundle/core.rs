@@ -133,6 +133,9 @@ impl PublicCore {
         if !is_place(self.sequence) || self.predecessor.as_ref().is_some_and(|p| !is_place(p.sequence)) {
             return illegal("sequence");
         }
+        if self.predecessor.as_ref().is_some_and(|p| p.sequence >= self.sequence) {
+            return illegal("predecessor");
+        }
         if self.journal_head.as_ref().is_some_and(|head| !is_place(head.sequence)) {
             return illegal("journal_head");
         }
@@ -274,7 +277,7 @@ impl UtcTime {
             && text.bytes().zip("dddd-dd-ddTdd:dd:ddZ".bytes()).all(|(c, form)| if form == b'd' { c.is_ascii_digit() } else { c == form });
         let field = |from: usize| text[from..from + 2].parse::<u8>().unwrap_or(u8::MAX);
         let legal =
-            shape && (1..=12).contains(&field(5)) && (1..=31).contains(&field(8)) && field(11) < 24 && field(14) < 60 && field(17) <= 60;
+            shape && (1..=12).contains(&field(5)) && (1..=31).contains(&field(8)) && field(11) < 24 && field(14) < 60 && field(17) < 60;
         legal.then(|| UtcTime(text.to_owned()))
     }
 
@@ -321,7 +324,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Accepts null but not absence: with an explicit function serde no longer takes a missing key for `None`.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 

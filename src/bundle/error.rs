@@ -46,7 +46,7 @@ pub enum BundleError {
     #[error("a key slot asks for {found} PBKDF2 iterations, allowed are {} to {}", Iterations::MIN, Iterations::MAX)]
     Iterations {
         /// Its value.
-        found: u32,
+        found: u64,
     },
     /// Not between 1 and 16 keys were given to seal with.
     #[error("{found} keys given, a bundle has 1 to {SLOT_COUNT_MAX} key slots")]

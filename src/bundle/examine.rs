@@ -152,8 +152,17 @@ struct OpenEntry {
 
 impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
     /// Prepares a pass: at L0 without `unlocked`, with it at `level`.
-    pub fn new(medium: &'a M, front: &'a Front, unlocked: Option<&'a mut Unlocked>, level: Level, workers: usize, sink: &'a mut S) -> Self {
-        let mut findings = Vec::new();
+    pub fn new(
+        medium: &'a M,
+        front: &'a mut Front,
+        unlocked: Option<&'a mut Unlocked>,
+        level: Level,
+        workers: usize,
+        sink: &'a mut S,
+    ) -> Self {
+        let recover = front.recover_damage.take();
+        let mut findings: Vec<Finding> =
+            recover.into_iter().map(|damage| Finding { level: Level::Sums, damage, frames: None, entries: Vec::new() }).collect();
         let (keys, index) = match unlocked.filter(|_| level > Level::Sums) {
             None => (None, None),
             Some(Unlocked { keys, content, damage }) => {
@@ -405,7 +414,8 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         let mut list = StoredList { cursor, at: offset + BLOCK, end: offset + BLOCK + size, hash: Sha256::new() };
         let mut wrong = Vec::new();
         self.sums.resize(self.outcome.frames as usize, None);
-        let fixed = [(Some(self.front.core_sum), member::CORE.to_owned()), (Some(self.front.recover_sum), member::RECOVER.to_owned())];
+        let fixed =
+            [(Some(self.front.core_sum), member::CORE.to_owned()), (Some(self.front.core.recover_sha256), member::RECOVER.to_owned())];
         let frames = (0..).zip(&self.sums).map(|(number, sum)| (*sum, member::frame(number)));
         for (sum, name) in fixed.into_iter().chain(frames).chain([(index_sum, member::INDEX.to_owned())]) {
             // A member without a sum could not be read and was reported; its line is passed over, all others still count.

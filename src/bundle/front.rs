@@ -12,7 +12,7 @@ use super::index::Index;
 use super::limits::{CORE_MAX, INDEX_MAX, SLOTS_LEN, TEXT_MAX, sealed_max};
 use super::manifest::Manifest;
 use super::medium::Medium;
-use super::outer::{BLOCK, member, padding, size_in};
+use super::outer::{BLOCK, member, padding, size_in, stored_len};
 use super::slots::{Keyring, SlotTable};
 use super::tail::{Hint, sums_line};
 use super::walk::{Step, Walk};
@@ -28,8 +28,9 @@ pub struct Front {
     pub slots: SlotTable,
     /// Offset of the header of frame 0.
     pub frames_start: u64,
+    /// Damage of `RECOVER.txt`, which hurts nothing else, until an examination takes it into its findings.
+    pub(super) recover_damage: Option<Damage>,
     pub(super) core_sum: Digest,
-    pub(super) recover_sum: Digest,
     slots_stored: Vec<u8>,
     slots_mac: [u8; 32],
 }
@@ -83,13 +84,10 @@ pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError>
     if let Some(signer) = core.signer {
         return Err(BundleError::Unsupported { what: "a bundle with the signer", found: signer });
     }
-    let recover_sum = Digest::of(&cursor.member(member::RECOVER, TEXT_MAX)?);
-    if recover_sum != core.recover_sha256 {
-        return Err(Damage::Sum { member: member::RECOVER.to_owned() }.into());
-    }
+    let recover_damage = check_recover(&mut cursor, &core.recover_sha256)?;
     let slots = SlotTable::decode(&slots_stored, core.id, core_sum)?;
     let slots_mac = decode_mac(&mac_stored).ok_or(Damage::Field { member: "slots.mac", field: "text" })?;
-    Ok(Front { core, slots, frames_start: cursor.offset, core_sum, recover_sum, slots_stored, slots_mac })
+    Ok(Front { core, slots, frames_start: cursor.offset, recover_damage, core_sum, slots_stored, slots_mac })
 }
 
 /// Opens a slot with one of the keys, then index and manifest.
@@ -151,6 +149,22 @@ fn open_index(mut sealed: Vec<u8>, frames: u64, front: &Front, keys: &BundleKeys
         return Err(Damage::Index { field: "frames" });
     }
     Ok(index)
+}
+
+/// Checks `RECOVER.txt`. Only a damaged header stops the reader, who cannot know then where the frames begin.
+fn check_recover(cursor: &mut Cursor<'_, impl Medium + ?Sized>, expected: &Digest) -> Result<Option<Damage>, BundleError> {
+    let start = cursor.offset;
+    match cursor.member(member::RECOVER, TEXT_MAX) {
+        Ok(text) if Digest::of(&text) == *expected => Ok(None),
+        Ok(_) => Ok(Some(Damage::Sum { member: member::RECOVER.to_owned() })),
+        Err(BundleError::Damaged(damage)) if matches!(*damage, Damage::Padding { .. } | Damage::Unreadable { .. }) => {
+            let mut block = [0; BLOCK as usize];
+            cursor.read(member::RECOVER, start, &mut block)?;
+            cursor.offset = start + size_in(&block, member::RECOVER).map_or(0, stored_len);
+            Ok(Some(*damage))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn check_slots_sums(stored: &[u8], sums: [&Digest; 3]) -> Result<(), Damage> {

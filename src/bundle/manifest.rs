@@ -3,11 +3,11 @@
 //! It travels twice, in the payload for stock tools and in the index for this reader, and is authenticated before it is parsed.
 //! Unknown keys are allowed, so that later releases can say more.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::core::{Id, UtcTime};
+use super::core::{Id, UtcTime, present};
 use super::index::Entry;
 use super::label::{EntryPath, Label};
 use crate::crypto::Digest;
@@ -31,8 +31,10 @@ pub struct Manifest {
     /// From then to the writing of the manifest.
     pub duration_ms: u64,
     /// A word from the operator.
+    #[serde(deserialize_with = "present")]
     pub tag: Option<String>,
     /// A sentence from the operator.
+    #[serde(deserialize_with = "present")]
     pub note: Option<String>,
     /// The sources in payload order.
     pub sources: Vec<Source>,
@@ -102,12 +104,14 @@ pub struct Source {
     /// The application's schema version.
     pub user_version: i32,
     /// The schema, unless it could not be read.
+    #[serde(deserialize_with = "present")]
     pub schema: Option<SchemaRef>,
     /// Tables and their rows, by name.
     pub tables: Vec<Table>,
     /// What was checked.
     pub check: Check,
     /// The work tree that holds the file.
+    #[serde(deserialize_with = "present")]
     pub git: Option<Git>,
 }
 
@@ -137,6 +141,7 @@ pub struct Table {
     /// Its name.
     pub name: String,
     /// Rows, unless they could not be counted.
+    #[serde(deserialize_with = "present")]
     pub rows: Option<u64>,
 }
 
@@ -157,6 +162,7 @@ pub struct Git {
     /// Commit that is checked out.
     pub commit: String,
     /// Branch, unless detached.
+    #[serde(deserialize_with = "present")]
     pub branch: Option<String>,
     /// Whether tracked files differ from the commit.
     pub dirty: bool,
@@ -186,24 +192,26 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Every source has exactly its entries, and no entry is without a source.
+    /// For each source in turn its database and its schema, if it has one; then manifest and sums, and nothing else.
     fn check_entries(&self, entries: &[Entry]) -> Result<(), &'static str> {
-        let mut expected = BTreeMap::new();
+        let mut labels = HashSet::new();
+        let mut rest = entries.iter();
         for source in &self.sources {
-            if expected.insert(EntryPath::Database(source.label.clone()).to_string(), (Some(source.size_bytes), source.sha256)).is_some() {
+            let database = rest.next().ok_or("sources")?;
+            let is_its_own = database.path == EntryPath::Database(source.label.clone())
+                && database.sha256 == source.sha256
+                && database.size == source.size_bytes;
+            if !is_its_own || !labels.insert(&source.label) {
                 return Err("sources");
             }
             if let Some(schema) = &source.schema {
-                expected.insert(EntryPath::Schema(source.label.clone()).to_string(), (None, schema.sha256));
+                let entry = rest.next().ok_or("sources")?;
+                if entry.path != EntryPath::Schema(source.label.clone()) || entry.sha256 != schema.sha256 {
+                    return Err("sources");
+                }
             }
         }
-        let files = entries.iter().filter(|entry| !matches!(entry.path, EntryPath::Manifest | EntryPath::Sums));
-        for entry in files {
-            match expected.remove(&entry.path.to_string()) {
-                Some((size, sha256)) if sha256 == entry.sha256 && size.is_none_or(|size| size == entry.size) => {}
-                _ => return Err("sources"),
-            }
-        }
-        if expected.is_empty() { Ok(()) } else { Err("sources") }
+        let has_ended = rest.all(|entry| matches!(entry.path, EntryPath::Manifest | EntryPath::Sums));
+        if has_ended { Ok(()) } else { Err("sources") }
     }
 }

@@ -52,7 +52,7 @@ pub struct SlotTable {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 enum Slot {
-    Passphrase { id: String, iterations: u32, salt: String, wrapped: String },
+    Passphrase { id: String, iterations: u64, salt: String, wrapped: String },
     KeyFile { id: String, wrapped: String },
 }
 
@@ -65,7 +65,7 @@ pub struct SlotFacts {
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// PBKDF2 iterations of a passphrase slot.
-    pub iterations: Option<u32>,
+    pub iterations: Option<u64>,
 }
 
 impl SlotTable {
@@ -83,7 +83,7 @@ impl SlotTable {
             let wrapped = Kek::from_passphrase(passphrase, &salt, Iterations::DEFAULT).wrap(root);
             slots.push(Slot::Passphrase {
                 id: new_id(&slots, entropy),
-                iterations: Iterations::DEFAULT.count(),
+                iterations: Iterations::DEFAULT.count().into(),
                 salt: encode_hex(&salt),
                 wrapped: encode_hex(&wrapped),
             });
@@ -147,7 +147,7 @@ impl SlotTable {
         }
         let mut cost = 0;
         for (place, slot) in self.slots.iter().enumerate() {
-            cost += u64::from(slot.check()?);
+            cost += slot.check()?;
             if self.slots[..place].iter().any(|other| other.id() == slot.id()) {
                 return Err(Damage::Field { member: "slots.json", field: "id" }.into());
             }
@@ -202,12 +202,12 @@ impl Slot {
     }
 
     /// Checks the form of a slot; gives its iterations.
-    fn check(&self) -> Result<u32, BundleError> {
+    fn check(&self) -> Result<u64, BundleError> {
         let illegal = |field| Err(Damage::Field { member: "slots.json", field }.into());
         let (wrapped, cost) = match self {
             Slot::KeyFile { wrapped, .. } => (wrapped, 0),
             Slot::Passphrase { iterations, salt, wrapped, .. } => {
-                if Iterations::new(*iterations).is_none() {
+                if checked(*iterations).is_none() {
                     return Err(BundleError::Iterations { found: *iterations });
                 }
                 if decode_salt(salt).is_none() {
@@ -230,7 +230,7 @@ impl Slot {
         match self {
             Slot::Passphrase { iterations, salt, wrapped, .. } => {
                 decode_hex(wrapped, &mut bytes).ok()?;
-                let (salt, iterations) = (decode_salt(salt)?, Iterations::new(*iterations)?);
+                let (salt, iterations) = (decode_salt(salt)?, checked(*iterations)?);
                 ring.passphrases.iter().find_map(|p| Kek::from_passphrase(p, &salt, iterations).unwrap(&bytes))
             }
             Slot::KeyFile { wrapped, .. } => {
@@ -239,6 +239,10 @@ impl Slot {
             }
         }
     }
+}
+
+fn checked(iterations: u64) -> Option<Iterations> {
+    Iterations::new(iterations.try_into().ok()?)
 }
 
 fn decode_salt(text: &str) -> Option<Vec<u8>> {

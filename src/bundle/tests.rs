@@ -98,9 +98,9 @@ impl EntrySink for Collected {
 }
 
 fn examine(medium: &(impl Medium + ?Sized), ring: Option<&Keyring>, level: Level, sink: &mut Collected) -> Result<Outcome, BundleError> {
-    let front = read_front(medium)?;
+    let mut front = read_front(medium)?;
     let mut unlocked = ring.map(|ring| unlock(medium, &front, ring)).transpose()?;
-    Examination::new(medium, &front, unlocked.as_mut(), level, 1, sink).run()
+    Examination::new(medium, &mut front, unlocked.as_mut(), level, 1, sink).run()
 }
 
 fn is_clean(medium: &(impl Medium + ?Sized), ring: Option<&Keyring>, level: Level) -> bool {

@@ -14,6 +14,11 @@ use super::outer::{BLOCK, member, size_in, stored_len};
 /// Most bytes of `SHA256SUMS`: a line of 82 bytes for each frame and three more lines.
 pub const SUMS_MAX: u64 = FRAMES_MAX * 82 + 512;
 
+/// IV, at least one block, tag: what every sealed member has.
+fn is_sealed(size: u64) -> bool {
+    size >= 64 && size.is_multiple_of(16)
+}
+
 const SEARCH: usize = 128 * BLOCK as usize;
 
 /// Where the walk is: between two members behind the public front.
@@ -60,7 +65,7 @@ impl<'m, M: Medium + ?Sized> Walk<'m, M> {
         let damage = match self.block(offset) {
             Ok(block) => match self.recognise(&block, number) {
                 Some(size) => return self.pass(number, offset, size),
-                None => match size_in(&block, member::INDEX).filter(|&size| size <= sealed_max(INDEX_MAX)) {
+                None => match size_in(&block, member::INDEX).filter(|&size| size <= sealed_max(INDEX_MAX) && is_sealed(size)) {
                     Some(size) => return Step::Index { offset, size },
                     None => Damage::Header { member: member::frame(number), offset },
                 },
@@ -78,7 +83,7 @@ impl<'m, M: Medium + ?Sized> Walk<'m, M> {
     }
 
     fn recognise(&self, block: &[u8; BLOCK as usize], number: u64) -> Option<u64> {
-        (number < FRAMES_MAX).then(|| size_in(block, &member::frame(number)))?.filter(|&size| size <= self.frame_max)
+        (number < FRAMES_MAX).then(|| size_in(block, &member::frame(number)))?.filter(|&size| size <= self.frame_max && is_sealed(size))
     }
 
     /// Looks for the next header behind a place where none is.

@@ -161,7 +161,8 @@ impl NewFile {
             }
         };
         match done {
-            Ok(()) => folder.sync(),
+            // A name that may not outlive a power cut is taken back: an error means that nothing is there.
+            Ok(()) => folder.sync().inspect_err(|_| drop(folder.remove(name))),
             Err(rustix::io::Errno::EXIST) => Err(FileError::Exists { path: folder.path.join(name) }),
             Err(source) => Err(FileError::on("publish", &folder.path.join(name))(source)),
         }

@@ -16,7 +16,7 @@ use crate::bundle::{
 };
 use crate::crypto::{Digest, Entropy, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference, SourceFacts};
-use crate::files::{Folder, NewFile, ScratchSpace};
+use crate::files::{FileError, Folder, NewFile, ScratchSpace};
 use crate::vault::{Vault, bundle_name};
 
 /// A database and the name it gets in the bundle.
@@ -162,8 +162,13 @@ impl Backup {
         let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
         new.publish(&name)?;
-        vault.record_identity(&mut *environment.entropy)?;
-        write_sidecar(vault.folder(), &name, &sealed.sha256, &mut *environment.entropy)?;
+        // The bundle is complete and durable: what fails now is worth a word and not the loss of the backup.
+        if let Err(error) = vault.record_identity(&mut *environment.entropy) {
+            warnings.push(format!("the bundle is sealed, but the vault does not record its set: {error}"));
+        }
+        if let Err(error) = write_sidecar(vault.folder(), &name, &sealed.sha256, &mut *environment.entropy) {
+            warnings.push(format!("the bundle is sealed, but its .sha256 file is not written: {error}"));
+        }
         Ok(BackupReport {
             path: vault.folder().path().join(name),
             core,
@@ -263,10 +268,10 @@ impl Backup {
 
     fn verify(&self, new: &NewFile, ring: &Keyring, environment: &Environment) -> Result<Level, Failure> {
         let failure = |source| Failure::ReadBack { vault: self.vault.clone(), source };
-        let front = read_front(new.file()).map_err(failure)?;
+        let mut front = read_front(new.file()).map_err(failure)?;
         let mut unlocked = unlock(new.file(), &front, ring).map_err(failure)?;
         let mut sink = Nowhere;
-        let examination = Examination::new(new.file(), &front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
+        let examination = Examination::new(new.file(), &mut front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
         examination.run().and_then(|outcome| outcome.into_result()).map_err(failure)?;
         Ok(Level::Content)
     }
@@ -334,12 +339,12 @@ fn stranger_warning(bundle: &crate::vault::Shelved, set: &str) -> String {
 }
 
 /// The sum of the whole file beside it, for couriers: `sha256sum -c` reads it.
-fn write_sidecar(folder: &Folder, name: &str, sha256: &Digest, entropy: &mut dyn Entropy) -> Result<(), Failure> {
+fn write_sidecar(folder: &Folder, name: &str, sha256: &Digest, entropy: &mut dyn Entropy) -> Result<(), FileError> {
     let sidecar = format!("{name}.sha256");
     let new = folder.new_file(entropy)?;
     let line = format!("{sha256}  {name}\n");
     let path: &Path = &folder.path().join(&sidecar);
-    std::io::Write::write_all(&mut new.file(), line.as_bytes()).map_err(crate::files::FileError::io("write", path))?;
+    std::io::Write::write_all(&mut new.file(), line.as_bytes()).map_err(FileError::io("write", path))?;
     new.sync()?;
-    Ok(new.publish(&sidecar)?)
+    new.publish(&sidecar)
 }

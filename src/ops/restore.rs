@@ -60,7 +60,7 @@ impl Restore {
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
         let failure = |source| Failure::Bundle { path: self.bundle.clone(), source };
         let medium = open_bundle(&self.bundle)?;
-        let front = read_front(&medium).map_err(failure)?;
+        let mut front = read_front(&medium).map_err(failure)?;
         let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
         let Some(manifest) = unlocked.manifest().cloned() else {
             return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
@@ -69,7 +69,7 @@ impl Restore {
         let mut target = Target::prepare(&self.to, &chosen)?;
         let mut sink =
             Staging { target: &mut target, entropy: &mut *environment.entropy, chosen: &chosen, current: None, staged: Vec::new() };
-        let examination = Examination::new(&medium, &front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
+        let examination = Examination::new(&medium, &mut front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
         let outcome = examination.run().map_err(|error| match error {
             StagingError::File(error) => Failure::File(error),
             StagingError::Bundle(source) => failure(source),

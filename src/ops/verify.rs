@@ -51,11 +51,11 @@ impl Verification {
         let level = level_of(request.level, ring)?;
         let medium = open_bundle(path)?;
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
-        let front = read_front(&medium).map_err(failure)?;
+        let mut front = read_front(&medium).map_err(failure)?;
         let unlocked = (level > Level::Sums).then(|| unlock(&medium, &front, ring)).transpose();
         let mut unlocked = unlocked.map_err(failure)?;
         let mut sink = Nowhere;
-        let examination = Examination::new(&medium, &front, unlocked.as_mut(), level, environment.workers, &mut sink);
+        let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
         let outcome = examination.run().map_err(failure)?;
         let size_bytes = medium.metadata().map_err(FileError::io("look at", path))?.len();
         let manifest = unlocked.and_then(|unlocked| unlocked.manifest().cloned());

@@ -72,12 +72,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError`]; [`FileError::Locked`] if another run has the lock.
     pub fn open(path: &Path, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
-        let is_new = match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                make_private_folder(path)?;
-                true
-            }
-            _ => false,
+        // Without a slash at its end, behind which the system would follow a symbolic link.
+        let path: &Path = &path.components().collect::<PathBuf>();
+        let is_new = match make_private_folder(path) {
+            Ok(()) => true,
+            Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(error.into()),
         };
         let opened = Vault::open_existing(path, is_new, entropy);
         if opened.is_err() && is_new {
