@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::check::{CheckKind, CheckReport, Verdict, check};
+use super::check::{CheckKind, Verdict, check};
 use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read_schema};
 use super::header::Header;
 use super::live::{self, Begun, Reading, Tidy};
@@ -74,25 +74,10 @@ impl Capture {
         source.metadata()?;
         let pages = pages::choose_reader(&reading.connection, options.pages);
         let mut facts = SourceFacts {
-            path: source.path.clone(),
-            device: source.device,
-            inode: source.inode,
-            captured_at,
-            pages,
-            route: Route::Scratch,
             recovered: reading.is_recovered,
-            size_bytes: 0,
-            page_size: 0,
-            page_count: 0,
-            encoding: String::new(),
             journal_mode: reading.header.journal_mode().to_owned(),
-            auto_vacuum: String::new(),
-            application_id: 0,
-            user_version: 0,
-            schema: None,
-            tables: Vec::new(),
-            check: CheckReport { kind: options.check, verdict: Verdict::Ok, messages: Vec::new() },
             warnings: std::mem::take(&mut reading.warnings),
+            ..SourceFacts::unknown(&source, captured_at, pages, options.check)
         };
         let problems = std::mem::take(&mut reading.problems);
         let content = Content::hold(&source, reading, pages, options)?;

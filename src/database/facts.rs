@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
-use super::check::CheckReport;
+use super::check::{CheckKind, CheckReport, Verdict};
+use super::source::Source;
 
 /// By which of SQLite's interfaces the pages were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,33 @@ pub struct SourceFacts {
     pub check: CheckReport,
     /// What an operator should know.
     pub warnings: Vec<String>,
+}
+
+impl SourceFacts {
+    /// What stands before anything was read.
+    pub(super) fn unknown(source: &Source, captured_at: SystemTime, pages: PageReader, kind: CheckKind) -> Self {
+        Self {
+            path: source.path.clone(),
+            device: source.device,
+            inode: source.inode,
+            captured_at,
+            pages,
+            route: Route::Scratch,
+            recovered: false,
+            size_bytes: 0,
+            page_size: 0,
+            page_count: 0,
+            encoding: String::new(),
+            journal_mode: String::new(),
+            auto_vacuum: String::new(),
+            application_id: 0,
+            user_version: 0,
+            schema: None,
+            tables: Vec::new(),
+            check: CheckReport { kind, verdict: Verdict::Ok, messages: Vec::new() },
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// Reads the schema as text; bytes that are no UTF-8 become replacement characters.

@@ -14,6 +14,9 @@ use rusqlite::limits::Limit;
 /// (SQLite's default), cell sizes are checked, nothing is mapped into memory, nothing temporary reaches a disk in
 /// plaintext, and no value may be much larger than the file that it comes from.
 ///
+/// # Errors
+/// Whatever SQLite says.
+///
 /// # Source
 /// <https://sqlite.org/security.html>
 pub fn harden(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> {

@@ -49,6 +49,11 @@ impl Header {
         &self.0
     }
 
+    /// Whether there is no header, as in a database without pages.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0 == [0; HEADER_BYTES]
+    }
+
     pub(super) fn is_wal(&self) -> bool {
         self.0[18] == 2 || self.0[19] == 2
     }

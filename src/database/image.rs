@@ -19,7 +19,7 @@ use crate::files::{Scratch, ScratchError, ScratchSpace};
 /// How an image is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// By any number of connections.
+    /// By any number of connections, none of which can write.
     ReadOnly,
     /// By this one connection and no other at that time.
     ReadWrite,
@@ -60,13 +60,14 @@ impl Image {
         if !vfs::register() {
             return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERNAL), None));
         }
-        let mode = match access {
-            Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        };
+        // SQLite does not look at CHECK constraints of a database that was opened read-only, so it is forbidden to write otherwise.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let name = format!("{NAME_PREFIX}{}", self.store.number);
-        let connection = Connection::open_with_flags_and_vfs(name, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX, vfs::VFS_NAME)?;
+        let connection = Connection::open_with_flags_and_vfs(name, flags, vfs::VFS_NAME)?;
         hardened::harden(&connection, self.len())?;
+        if access == Access::ReadOnly {
+            connection.execute_batch("PRAGMA query_only=ON")?;
+        }
         Ok(connection)
     }
 
@@ -101,6 +102,11 @@ impl Image {
     /// Puts a sidecar (`-journal`, `-wal`) beside the main file.
     pub(super) fn add_sidecar(&self, suffix: &str, content: Scratch) {
         locked(&self.store.files).insert(suffix.as_bytes().to_vec(), Arc::new(Mutex::new(content)));
+    }
+
+    /// Removes what is left of sidecars, once nothing has the image open.
+    pub(super) fn remove_sidecars(&self) {
+        locked(&self.store.files).retain(|suffix, _| suffix.is_empty());
     }
 
     /// Gives the first failure of scratch that SQLite could only report as a code.

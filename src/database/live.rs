@@ -1,10 +1,12 @@
 //! The read transaction on a live database, from which everything else comes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::capture::CaptureOptions;
+use super::check::{CheckKind, has_check_constraints};
 use super::header::{HEADER_BYTES, Header, Length};
 use super::source::Source;
 use super::{DatabaseError, Image, hardened, vfs};
@@ -39,7 +41,7 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Beg
     let started = Instant::now();
     let tidy = Tidy::new(source);
     let explain = |error| source.explain("read", started.elapsed(), error);
-    let connection = match open(source, options) {
+    let connection = match open(source, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         Ok(connection) => connection,
         Err(error) if needs_recovery(&error) => return Ok(Begun::NeedsRecovery(error)),
         Err(error) => return Err(explain(error)),
@@ -54,7 +56,7 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Beg
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    match reading.start() {
+    match reading.start_within(options.busy_timeout) {
         Ok(()) => {}
         Err(error) if needs_recovery(&error) => return Ok(Begun::NeedsRecovery(error)),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
@@ -66,16 +68,48 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Beg
     }
     reading.judge_length(source, options)?;
     reading.probe_schema(source, options)?;
+    reading.see_check_constraints(source, options);
     Ok(Begun::Reading(Box::new(reading)))
 }
 
 impl Reading {
-    /// Takes the read lock; this reads page 1 and nothing of the schema.
     pub(super) fn start(&self) -> rusqlite::Result<()> {
-        if self.connection.is_autocommit() {
-            self.connection.execute_batch("BEGIN")?;
+        start(&self.connection)
+    }
+
+    /// Tries for the read lock often: SQLite's own waiting sleeps up to 100 ms between attempts, and so can miss every gap that a
+    /// busy writer leaves.
+    fn start_within(&self, busy_timeout: Duration) -> rusqlite::Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.start() {
+                Err(error) if is_busy(&error) && started.elapsed() < busy_timeout => std::thread::sleep(RETRY_AFTER),
+                other => return other,
+            }
         }
-        schema_version(&self.connection).map(drop)
+    }
+
+    /// Goes over to a connection that SQLite takes for a writing one, because through a read-only one it does not look at CHECK
+    /// constraints.
+    ///
+    /// Only for WAL databases, where such a reader does nothing to the file that a read-only one would not do: no journal can
+    /// be hot, since the first connection keeps the database in WAL mode until the second reads; `query_only` forbids
+    /// statements to write, and closing does not checkpoint. Where it fails the check says what it left out.
+    fn see_check_constraints(&mut self, source: &Source, options: &CaptureOptions<'_>) {
+        let is_needed = self.header.is_wal() && !self.is_tolerant && options.check != CheckKind::None;
+        if !is_needed || !has_check_constraints(&self.connection) {
+            return;
+        }
+        let reopened = open(source, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection.execute_batch("PRAGMA query_only=ON")?;
+            connection.busy_timeout(options.busy_timeout)?;
+            start(&connection)?;
+            Ok(connection)
+        });
+        if let Ok(connection) = reopened {
+            self.connection = connection;
+        }
     }
 
     /// Whether the schema can be read; damage there is an error, or noted and tolerated.
@@ -96,7 +130,7 @@ impl Reading {
             self.problems.push(message);
         }
         self.is_tolerant = true;
-        hardened::tolerate_damage(&self.connection).map_err(|error| source.explain("read", std::time::Duration::ZERO, error))
+        hardened::tolerate_damage(&self.connection).map_err(|error| source.explain("read", Duration::ZERO, error))
     }
 
     /// Compares the file's length with its header. A WAL with content may hold pages that the file still lacks: then nothing
@@ -131,17 +165,29 @@ impl Reading {
     }
 }
 
+/// Takes the read lock; this reads page 1 and nothing of the schema.
+fn start(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.is_autocommit() {
+        connection.execute_batch("BEGIN")?;
+    }
+    schema_version(connection).map(drop)
+}
+
 /// Reads the schema cookie, which takes the read lock without reading the schema.
 pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA schema_version", [], |row| row.get(0))
 }
 
-fn open(source: &Source, options: &CaptureOptions<'_>) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+fn open(source: &Source, mode: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = mode | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&source.path, flags)?;
-    connection.busy_timeout(options.busy_timeout)?;
+    connection.busy_timeout(Duration::ZERO)?;
     hardened::harden(&connection, source.size_bytes + source.sidecar_bytes("-wal").unwrap_or(0))?;
     Ok(connection)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed))
 }
 
 fn needs_recovery(error: &rusqlite::Error) -> bool {
@@ -165,7 +211,7 @@ impl Tidy {
     fn remove_leftovers(&self) -> rusqlite::Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.source.path, flags)?;
-        connection.busy_timeout(std::time::Duration::ZERO)?;
+        connection.busy_timeout(Duration::ZERO)?;
         schema_version(&connection).map(drop)
     }
 }
@@ -179,3 +225,5 @@ impl Drop for Tidy {
         }
     }
 }
+
+const RETRY_AFTER: Duration = Duration::from_millis(2);

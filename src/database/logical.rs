@@ -144,5 +144,4 @@ const ORDINARY: i64 = 0;
 const STORED_GENERATED: i64 = 3;
 
 #[cfg(test)]
-#[path = "logical_tests.rs"]
 mod tests;

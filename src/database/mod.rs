@@ -5,7 +5,8 @@
 //! this way (a hot journal, a WAL on read-only media) is copied into scratch and recovered there.
 //!
 //! What happens beside a live database: reading a WAL database makes SQLite create `-wal` and `-shm` where they are missing;
-//! both are taken away again if nobody else came meanwhile. The database file itself is never written.
+//! both are taken away again if nobody else came meanwhile. Where somebody else was there and left while we read, their WAL stays,
+//! as after a crash, and the next program that opens the database takes it in. The database file itself is never written.
 
 mod capture;
 mod check;

@@ -77,11 +77,12 @@ pub(super) fn spool(connection: &Connection, space: &ScratchSpace, announced_byt
 /// The source's read transaction is open, so nothing that others write makes the copy begin anew.
 pub(super) fn back_up(reading: &Reading, space: &ScratchSpace, announced_bytes: u64) -> Result<Image, PageError<ScratchError>> {
     let image = Image::create(space, announced_bytes).map_err(PageError::Scratch)?;
-    copy_into(&reading.connection, &image).map_err(|error| image.take_failure().map_or(PageError::Sqlite(error), PageError::Scratch))?;
-    if !image.is_empty() {
-        let cookie = schema_version(&reading.connection)?;
-        restore_header(reading, cookie, &image).map_err(PageError::Scratch)?;
+    if reading.header.is_empty() {
+        return Ok(image); // the backup interface would make a database of one page out of none
     }
+    copy_into(&reading.connection, &image).map_err(|error| image.take_failure().map_or(PageError::Sqlite(error), PageError::Scratch))?;
+    let cookie = schema_version(&reading.connection)?;
+    restore_header(reading, cookie, &image).map_err(PageError::Scratch)?;
     Ok(image)
 }
 

@@ -31,6 +31,7 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>, cause: rusqli
     let copied = copy_unchanged(source, options, cause)?;
     let failed = |error| copied.image.take_failure().map_or_else(|| explain(error), DatabaseError::Scratch);
     replay(&copied.image).map_err(failed)?;
+    copied.image.remove_sidecars();
     let mut bytes = [0; HEADER_BYTES];
     let count = copied.image.read_at(0, &mut bytes)?;
     mark_as_rollback(&copied.image)?;
@@ -66,16 +67,21 @@ struct Copied {
 fn copy_unchanged(source: &Source, options: &CaptureOptions<'_>, cause: rusqlite::Error) -> Result<Copied, DatabaseError> {
     let started = Instant::now();
     loop {
+        // A file system counts time in ticks. Seen twice the same, further apart than a tick, the times are old enough for any
+        // write from now on to change them.
+        let earlier = Witness::of(source)?;
+        std::thread::sleep(LONGER_THAN_A_TICK);
         let before = Witness::of(source)?;
-        let copied = copy(source, options.scratch)?;
-        source.metadata()?;
-        if Witness::of(source)? == before {
-            return copied.ok_or_else(|| source.explain("open", started.elapsed(), cause));
+        if earlier == before {
+            let copied = copy(source, options.scratch)?;
+            source.metadata()?;
+            if Witness::of(source)? == before {
+                return copied.ok_or_else(|| source.explain("open", started.elapsed(), cause));
+            }
         }
         if started.elapsed() >= options.busy_timeout {
             return Err(source.locked(started.elapsed()));
         }
-        std::thread::sleep(RETRY_AFTER);
     }
 }
 
@@ -154,4 +160,4 @@ impl Witness {
 }
 
 const PIECE_BYTES: usize = 1 << 20;
-const RETRY_AFTER: Duration = Duration::from_millis(20);
+const LONGER_THAN_A_TICK: Duration = Duration::from_millis(20);

@@ -81,7 +81,7 @@ fn uses_new_keystream_when_a_chunk_is_written_again_even_after_a_cut() {
 #[test]
 fn leaves_no_name_in_the_folder() {
     let folder = tempfile::tempdir().expect("folder");
-    for create in [create_nameless, create_and_unlink] {
+    for create in [chunked::create_nameless, chunked::create_and_unlink] {
         let space = ScratchSpace::new(folder.path(), entropy);
         let file = create(&space).expect("scratch file");
         assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 0);
@@ -190,5 +190,5 @@ fn raw_content(scratch: &mut Scratch) -> Vec<u8> {
     use std::os::fd::AsRawFd;
     let Storage::Disk(file) = &mut scratch.storage else { panic!("in memory") };
     file.store_held().expect("store");
-    std::fs::read(format!("/proc/self/fd/{}", file.file.as_raw_fd())).expect("raw file")
+    std::fs::read(format!("/proc/self/fd/{}", file.file().as_raw_fd())).expect("raw file")
 }

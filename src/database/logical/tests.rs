@@ -75,8 +75,10 @@ fn has_the_prefix_property() {
 #[test]
 fn walks_the_table_even_if_an_index_covers_it() {
     let rows = "INSERT INTO t VALUES(3),(1),(2)";
-    let plain = database(&format!("CREATE TABLE t(a); {rows}"));
-    let indexed = database(&format!("CREATE TABLE t(a); CREATE INDEX i ON t(a); {rows}"));
+    // The virtual columns make the index look cheaper to SQLite than the table.
+    let table = "CREATE TABLE t(a, v TEXT AS (a+1), w TEXT AS (a+2), x TEXT AS (a+3))";
+    let plain = database(&format!("{table}; {rows}"));
+    let indexed = database(&format!("{table}; CREATE INDEX i ON t(a); {rows}"));
     assert_eq!(hash(&plain), hash(&indexed));
 }
 
