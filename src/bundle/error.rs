@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::examine::Level;
+use super::level::Level;
 use super::limits::SLOT_COUNT_MAX;
 use crate::crypto::Iterations;
 

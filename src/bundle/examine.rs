@@ -3,89 +3,19 @@
 //! Findings are collected, not thrown: the report says which frames and which databases are hurt, and the pass goes on behind them. Whoever
 //! takes entries must not publish any of them before the pass ended without a finding.
 
-use std::fmt;
-use std::sync::Arc;
-
-use serde::Serialize;
-
-use super::codec::{Codec, Opener};
-use super::core::Id;
 use super::frame::Place;
+use super::frame_check::{State, Task, worker};
 use super::front::{Cursor, Front, Unlocked};
 use super::index::{Entry, FrameContent, Index};
-use super::limits::{END_LEN, INDEX_MAX, sealed_max};
+use super::level::Level;
 use super::medium::Medium;
-use super::outer::{BLOCK, END_OF_ARCHIVE, member, padding, size_in};
+use super::outer::{BLOCK, is_zero, member, padding};
 use super::pipeline::Pipeline;
-use super::tail::{Hint, sums_line};
-use super::walk::{SUMS_MAX, Step, Walk};
+use super::sink::EntrySink;
+use super::tail::Tail;
+use super::walk::{Step, Walk};
 use super::{BundleError, Damage, Finding};
-use crate::crypto::{BundleKeys, Digest, Sha256, Tag};
-
-/// How much is proven (DESIGN: named levels). The numbers are part of the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Level {
-    /// L0: structure exact, every member matches its recorded hash. Needs nothing.
-    #[serde(rename = "L0")]
-    Sums,
-    /// L2: slots, index and frames carry valid MACs; none is missing, swapped or added. Needs a key.
-    #[serde(rename = "L2")]
-    Authentic,
-    /// L3: everything decrypts, decompresses and matches the manifest. Needs a key.
-    #[serde(rename = "L3")]
-    Content,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Level::Sums => "L0",
-            Level::Authentic => "L2",
-            Level::Content => "L3",
-        })
-    }
-}
-
-/// Takes entries out of a bundle while it is examined at L3.
-pub trait EntrySink {
-    /// What taking may fail with.
-    type Error: From<BundleError>;
-
-    /// An entry begins; its content follows.
-    ///
-    /// # Errors
-    /// The sink's own.
-    fn begin(&mut self, entry: &Entry) -> Result<(), Self::Error>;
-
-    /// More of the entry's content.
-    ///
-    /// # Errors
-    /// The sink's own.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
-
-    /// The entry is complete and its digest is right. Not called for a damaged entry.
-    ///
-    /// # Errors
-    /// The sink's own.
-    fn end(&mut self) -> Result<(), Self::Error>;
-}
-
-/// Takes nothing.
-#[derive(Debug)]
-pub struct Nowhere;
-
-impl EntrySink for Nowhere {
-    type Error = BundleError;
-    fn begin(&mut self, _: &Entry) -> Result<(), BundleError> {
-        Ok(())
-    }
-    fn write(&mut self, _: &[u8]) -> Result<(), BundleError> {
-        Ok(())
-    }
-    fn end(&mut self) -> Result<(), BundleError> {
-        Ok(())
-    }
-}
+use crate::crypto::{Digest, Sha256};
 
 /// What a pass found.
 #[derive(Debug)]
@@ -124,25 +54,6 @@ pub struct Examination<'a, M: Medium + ?Sized, S: EntrySink> {
     sums: Vec<Option<Digest>>,
     tags: Option<Sha256>,
     outcome: Outcome,
-}
-
-/// A frame on its way: stored bytes go in, what they prove comes out.
-struct Task {
-    place: Place,
-    member: Vec<u8>,
-    plain: Vec<u8>,
-    opens_to: usize,
-    sum: Digest,
-    state: State,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Summed,
-    NotAuthentic,
-    Authentic(Tag),
-    Unopenable(Tag),
-    Opened(Tag),
 }
 
 struct OpenEntry {
@@ -213,7 +124,12 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         self.outcome.frames = walk.frames();
         self.check_tags();
         if let Some((offset, size)) = index_at {
-            self.check_tail(offset, size);
+            let mut tail =
+                Tail { medium: self.medium, front: self.front, frames: self.outcome.frames, sums: &self.sums, damages: Vec::new() };
+            self.outcome.seal_sha256 = tail.check(offset, size);
+            for (damage, frame) in tail.damages {
+                self.find(Level::Sums, damage, frame.map(|frame| (frame, frame)));
+            }
         }
         Ok(self.outcome)
     }
@@ -246,7 +162,7 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
             self.lose(number, number, damage);
             return Ok(());
         }
-        if task.member[size as usize..].iter().any(|&byte| byte != 0) {
+        if !is_zero(&task.member[size as usize..]) {
             self.find(Level::Sums, Damage::Padding { member: name }, Some((number, number)));
         }
         task.member.truncate(size as usize);
@@ -363,141 +279,5 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         } else if self.tags.take().is_some_and(|tags| tags.finish() != index.tags) {
             self.find(Level::Authentic, Damage::Index { field: "tags" }, None);
         }
-    }
-
-    /// Index, sums, end, and nothing behind.
-    fn check_tail(&mut self, index_offset: u64, index_size: u64) {
-        let mut cursor = Cursor { medium: self.medium, offset: index_offset };
-        let read = cursor.member(member::INDEX, sealed_max(INDEX_MAX));
-        let index_sum = match read {
-            Ok(stored) => Some(Digest::of(&stored)),
-            Err(error) => {
-                self.fail(error);
-                cursor.offset = index_offset + BLOCK + index_size + padding(index_size);
-                None
-            }
-        };
-        let sums_offset = cursor.offset;
-        if let Err(error) = self.check_sums(&mut cursor, index_sum) {
-            return self.fail(error);
-        }
-        let start = self.front.frames_start;
-        let hint = Hint { frames: self.outcome.frames, index: index_offset - start, sums: sums_offset - start };
-        match cursor.member(member::END, END_LEN) {
-            Ok(end) if end == hint.encode() => {}
-            Ok(_) => self.find(Level::Sums, Damage::Differs { member: member::END.to_owned() }, None),
-            Err(error) => return self.fail(error),
-        }
-        self.check_end(&cursor);
-    }
-
-    fn check_end(&mut self, cursor: &Cursor<'_, M>) {
-        let mut zeros = [0; END_OF_ARCHIVE as usize];
-        match cursor.read("the end of the archive", cursor.offset, &mut zeros) {
-            Ok(()) if zeros.iter().all(|&byte| byte == 0) => {}
-            Ok(()) => self.find(Level::Sums, Damage::Padding { member: member::END.to_owned() }, None),
-            Err(damage) => self.find(Level::Sums, damage, None),
-        }
-        let behind = self.medium.length().unwrap_or(0).saturating_sub(cursor.offset + END_OF_ARCHIVE);
-        if behind > 0 {
-            self.find(Level::Sums, Damage::Trailing { bytes: behind }, None);
-        }
-    }
-
-    /// Compares `SHA256SUMS` line by line with what was hashed; its size follows from the number of frames.
-    fn check_sums(&mut self, cursor: &mut Cursor<'_, M>, index_sum: Option<Digest>) -> Result<(), BundleError> {
-        let mut block = [0; BLOCK as usize];
-        let offset = cursor.offset;
-        cursor.read(member::SUMS, offset, &mut block)?;
-        let header = || Damage::Header { member: member::SUMS.to_owned(), offset };
-        let size = size_in(&block, member::SUMS).filter(|&size| size <= SUMS_MAX).ok_or_else(header)?;
-        let mut list = StoredList { cursor, at: offset + BLOCK, end: offset + BLOCK + size, hash: Sha256::new() };
-        let mut wrong = Vec::new();
-        self.sums.resize(self.outcome.frames as usize, None);
-        let fixed =
-            [(Some(self.front.core_sum), member::CORE.to_owned()), (Some(self.front.core.recover_sha256), member::RECOVER.to_owned())];
-        let frames = (0..).zip(&self.sums).map(|(number, sum)| (*sum, member::frame(number)));
-        for (sum, name) in fixed.into_iter().chain(frames).chain([(index_sum, member::INDEX.to_owned())]) {
-            // A member without a sum could not be read and was reported; its line is passed over, all others still count.
-            let line = list.line(67 + name.len())?;
-            if line.is_none_or(|line| sum.is_some_and(|sum| line != sums_line(&sum, &name).as_bytes())) {
-                wrong.push(name);
-            }
-        }
-        let is_longer = list.at != list.end;
-        list.hash_rest()?;
-        let seal = list.hash.finish();
-        cursor.offset = offset + BLOCK + size;
-        let mut zeros = vec![0; padding(size) as usize];
-        cursor.read(member::SUMS, cursor.offset, &mut zeros)?;
-        cursor.offset += zeros.len() as u64;
-        self.outcome.seal_sha256 = Some(seal);
-        for name in wrong {
-            let number = name.strip_prefix("frames/").and_then(|digits| digits.parse().ok());
-            self.find(Level::Sums, Damage::Sum { member: name }, number.map(|number| (number, number)));
-        }
-        if is_longer || zeros.iter().any(|&byte| byte != 0) {
-            self.find(Level::Sums, Damage::Differs { member: member::SUMS.to_owned() }, None);
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, error: BundleError) {
-        match error {
-            BundleError::Damaged(damage) => self.find(Level::Sums, *damage, None),
-            _ => self.find(Level::Sums, Damage::Differs { member: "the end of the bundle".to_owned() }, None),
-        }
-    }
-}
-
-/// Reads a stored list in exact pieces, hashing all of it.
-struct StoredList<'c, 'm, M: Medium + ?Sized> {
-    cursor: &'c Cursor<'m, M>,
-    at: u64,
-    end: u64,
-    hash: Sha256,
-}
-
-impl<M: Medium + ?Sized> StoredList<'_, '_, M> {
-    /// The next `len` bytes, or `None` if the list is shorter.
-    fn line(&mut self, len: usize) -> Result<Option<Vec<u8>>, Damage> {
-        let mut line = vec![0; len.min((self.end - self.at) as usize)];
-        self.cursor.read(member::SUMS, self.at, &mut line)?;
-        self.hash.update(&line);
-        self.at += line.len() as u64;
-        Ok((line.len() == len).then_some(line))
-    }
-
-    fn hash_rest(&mut self) -> Result<(), Damage> {
-        while self.line(4096)?.is_some() {}
-        Ok(())
-    }
-}
-
-fn worker(id: Id, keys: Option<Arc<BundleKeys>>, codec: Option<Codec>) -> impl FnMut(&mut Task) + Send + 'static {
-    let mut opener = codec.map(Opener::new);
-    move |task| {
-        task.sum = Digest::of(&task.member);
-        task.state = match &keys {
-            None => State::Summed,
-            Some(keys) => open(task, &id, keys, opener.as_mut()),
-        };
-    }
-}
-
-fn open(task: &mut Task, id: &Id, keys: &BundleKeys, opener: Option<&mut Opener>) -> State {
-    let Some(tag) = task.place.authenticate(keys, id, &task.member) else { return State::NotAuthentic };
-    let Some(opener) = opener else { return State::Authentic(tag) };
-    let packed = task.place.open(keys, &mut task.member);
-    match packed.and_then(|packed| opener.open(packed, task.opens_to, &mut task.plain).ok()) {
-        Some(()) => State::Opened(tag),
-        None => State::Unopenable(tag),
-    }
-}
-
-impl Task {
-    fn new() -> Task {
-        let place = Place::Frame { number: 0, is_last: false };
-        Task { place, member: Vec::new(), plain: Vec::new(), opens_to: 0, sum: Digest([0; 32]), state: State::Summed }
     }
 }

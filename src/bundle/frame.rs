@@ -3,7 +3,7 @@
 //! The AAD names the domain, the bundle, the number and whether this is the last frame. So a frame cannot be moved, repeated,
 //! taken from another bundle, passed off as the index, or cut from the end.
 
-use super::core::Id;
+use super::values::Id;
 use crate::crypto::{BundleKeys, IV_LEN, Tag, authenticate, open_in_place, seal_in_place};
 
 /// Which sealed member of which bundle.

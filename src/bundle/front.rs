@@ -12,7 +12,7 @@ use super::index::Index;
 use super::limits::{CORE_MAX, INDEX_MAX, SLOTS_LEN, TEXT_MAX, sealed_max};
 use super::manifest::Manifest;
 use super::medium::Medium;
-use super::outer::{BLOCK, member, padding, size_in, stored_len};
+use super::outer::{BLOCK, is_zero, member, padding, size_in, stored_len};
 use super::slots::{Keyring, SlotTable};
 use super::tail::{Hint, sums_line};
 use super::walk::{Step, Walk};
@@ -72,7 +72,7 @@ impl Unlocked {
 pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError> {
     let mut cursor = Cursor { medium, offset: 0 };
     let core_stored = match cursor.member(member::CORE, CORE_MAX) {
-        Err(BundleError::Damaged(damage)) if matches!(*damage, Damage::Header { .. }) => return Err(BundleError::NotABundle),
+        Err(Damage::Header { .. }) => return Err(BundleError::NotABundle),
         other => other?,
     };
     let slots_stored = cursor.member(member::SLOTS, SLOTS_LEN)?;
@@ -113,13 +113,7 @@ fn read_content(medium: &(impl Medium + ?Sized), front: &Front, keys: &BundleKey
 
 /// Finds the index by the hint at the end or, where that is damaged, by walking over the frames.
 fn read_index(medium: &(impl Medium + ?Sized), front: &Front) -> Result<(u64, Vec<u8>), Damage> {
-    let read = |frames, offset| {
-        let sealed = Cursor { medium, offset }.member(member::INDEX, sealed_max(INDEX_MAX));
-        sealed.map(|bytes| (frames, bytes)).map_err(|error| match error {
-            BundleError::Damaged(damage) => *damage,
-            _ => Damage::Field { member: "index", field: "size" },
-        })
-    };
+    let read = |frames, offset| Ok((frames, Cursor { medium, offset }.member(member::INDEX, sealed_max(INDEX_MAX))?));
     if let Some(hint) = Hint::read(medium)
         && let Some(offset) = front.frames_start.checked_add(hint.index)
         && let Ok(found) = read(hint.frames, offset)
@@ -152,18 +146,15 @@ fn open_index(mut sealed: Vec<u8>, frames: u64, front: &Front, keys: &BundleKeys
 }
 
 /// Checks `RECOVER.txt`. Only a damaged header stops the reader, who cannot know then where the frames begin.
-fn check_recover(cursor: &mut Cursor<'_, impl Medium + ?Sized>, expected: &Digest) -> Result<Option<Damage>, BundleError> {
-    let start = cursor.offset;
+fn check_recover(cursor: &mut Cursor<'_, impl Medium + ?Sized>, expected: &Digest) -> Result<Option<Damage>, Damage> {
     match cursor.member(member::RECOVER, TEXT_MAX) {
         Ok(text) if Digest::of(&text) == *expected => Ok(None),
         Ok(_) => Ok(Some(Damage::Sum { member: member::RECOVER.to_owned() })),
-        Err(BundleError::Damaged(damage)) if matches!(*damage, Damage::Padding { .. } | Damage::Unreadable { .. }) => {
-            let mut block = [0; BLOCK as usize];
-            cursor.read(member::RECOVER, start, &mut block)?;
-            cursor.offset = start + size_in(&block, member::RECOVER).map_or(0, stored_len);
-            Ok(Some(*damage))
+        Err(damage @ (Damage::Padding { .. } | Damage::Unreadable { .. })) => {
+            cursor.offset += stored_len(cursor.header(member::RECOVER, TEXT_MAX)?);
+            Ok(Some(damage))
         }
-        Err(error) => Err(error),
+        Err(damage) => Err(damage),
     }
 }
 
@@ -194,24 +185,27 @@ pub(super) struct Cursor<'m, M: Medium + ?Sized> {
 }
 
 impl<M: Medium + ?Sized> Cursor<'_, M> {
-    /// Reads the member that must stand here.
-    pub fn member(&mut self, name: &str, max: u64) -> Result<Vec<u8>, BundleError> {
-        let mut block = [0; BLOCK as usize];
-        self.read(name, self.offset, &mut block)?;
-        let offset = self.offset;
-        let size = size_in(&block, name).ok_or_else(|| Damage::Header { member: name.to_owned(), offset })?;
-        if size > max {
-            return Err(Damage::Header { member: name.to_owned(), offset }.into());
-        }
+    /// Reads the member that must stand here and moves behind it.
+    pub fn member(&mut self, name: &str, max: u64) -> Result<Vec<u8>, Damage> {
+        let size = self.header(name, max)?;
         let mut content = vec![0; (size + padding(size)) as usize];
-        self.read(name, offset + BLOCK, &mut content)?;
-        if content.split_off(size as usize).iter().any(|&byte| byte != 0) {
-            return Err(Damage::Padding { member: name.to_owned() }.into());
+        self.read(name, self.offset + BLOCK, &mut content)?;
+        if !is_zero(&content.split_off(size as usize)) {
+            return Err(Damage::Padding { member: name.to_owned() });
         }
-        self.offset = offset + BLOCK + size + padding(size);
+        self.offset += stored_len(size);
         Ok(content)
     }
 
+    /// Reads the header that must stand here and gives the size of its member.
+    pub fn header(&self, name: &str, max: u64) -> Result<u64, Damage> {
+        let mut block = [0; BLOCK as usize];
+        self.read(name, self.offset, &mut block)?;
+        let lost = || Damage::Header { member: name.to_owned(), offset: self.offset };
+        size_in(&block, name).filter(|&size| size <= max).ok_or_else(lost)
+    }
+
+    /// Fills a buffer from anywhere, with errors that name the member.
     pub fn read(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Damage> {
         let member = || name.to_owned();
         self.medium.read_at(offset, buffer).map_err(|source| match source.kind() {

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::core::FrameSize;
 use super::label::EntryPath;
 use super::limits::{ENTRIES_MAX, FRAMES_MAX, MANIFEST_MAX};
-use super::outer::{BLOCK, END_OF_ARCHIVE, header, padding};
+use super::outer::{BLOCK, END_OF_ARCHIVE, header, is_zero, padding};
+use super::values::FrameSize;
 use crate::crypto::Digest;
 
 /// One file in the payload.
@@ -169,7 +169,6 @@ impl FrameContent<'_> {
 
     /// Compares an opened frame with all that is known of it before its entry's digest: header, padding, end, lengths.
     pub fn matches(&self, plain: &[u8]) -> bool {
-        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
         plain.len() as u64 == self.len()
             && match self {
                 FrameContent::Header(entry) => plain == header(&entry.path.to_string(), entry.size),

@@ -12,6 +12,8 @@ pub const ITERATIONS_SUM_MAX: u64 = 20_000_000;
 pub const TEXT_MAX: u64 = 64 * 1024;
 /// Most frames: 1 TiB at the usual frame size.
 pub const FRAMES_MAX: u64 = 1 << 20;
+/// Most bytes of `SHA256SUMS`: a line of 82 bytes for each frame and three shorter ones.
+pub const SUMS_MAX: u64 = (FRAMES_MAX + 3) * 82;
 /// Most entries in a payload.
 pub const ENTRIES_MAX: u64 = 65_536;
 /// Most bytes of the opened index.

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::core::{Id, UtcTime, present};
 use super::index::Entry;
 use super::label::{EntryPath, Label};
+use super::values::{Id, UtcTime, present};
 use crate::crypto::Digest;
 
 /// The format that this code writes.

@@ -70,6 +70,11 @@ pub fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK
 }
 
+/// Whether bytes are padding.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
 /// Bytes that a member takes in the file: header, content, padding.
 pub fn stored_len(size: u64) -> u64 {
     BLOCK + size + padding(size)

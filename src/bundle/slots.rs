@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::core::Id;
 use super::limits::{ITERATIONS_SUM_MAX, SEQUENCE_MAX, SLOT_COUNT_MAX, SLOTS_LEN};
+use super::values::Id;
 use super::{BundleError, Damage};
 use crate::crypto::{
     BundleKeys, Context, Digest, Entropy, Iterations, Kek, KeyFileKey, Passphrase, RootKey, WRAPPED_LEN, decode_hex, encode_hex, random,

@@ -11,9 +11,6 @@ use super::limits::{FRAMES_MAX, INDEX_MAX, sealed_max};
 use super::medium::Medium;
 use super::outer::{BLOCK, member, size_in, stored_len};
 
-/// Most bytes of `SHA256SUMS`: a line of 82 bytes for each frame and three more lines.
-pub const SUMS_MAX: u64 = FRAMES_MAX * 82 + 512;
-
 /// IV, at least one block, tag: what every sealed member has.
 fn is_sealed(size: u64) -> bool {
     size >= 64 && size.is_multiple_of(16)

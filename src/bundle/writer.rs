@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::codec::{Compression, Packer};
-use super::core::{FrameSize, Id, PublicCore};
+use super::core::PublicCore;
 use super::frame::Place;
 use super::index::{Entry, Index};
 use super::label::EntryPath;
@@ -16,6 +16,7 @@ use super::outer::{BLOCK, END_OF_ARCHIVE, header, member, padding, stored_len};
 use super::pipeline::Pipeline;
 use super::slots::{Keyring, SlotTable};
 use super::tail::{Hint, sums_line};
+use super::values::{FrameSize, Id};
 use super::{BundleError, RECOVER_TEXT};
 use crate::crypto::{BundleKeys, Context, Digest, Entropy, IV_LEN, RootKey, Sha256, Tag, encode_hex, random};
 

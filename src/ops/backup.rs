@@ -8,14 +8,14 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::environment::utc;
-use super::{Environment, Failure, git};
+use super::record::{Captured, source_record, tool};
+use super::{Environment, Failure};
 use crate::bundle::{
-    BundleError, BundleWriter, CaptureMethod, Check, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label,
-    Level, MANIFEST_FORMAT, Manifest, Nowhere, PublicCore, RECOVER_TEXT, SchemaRef, Sealed, Source, Table, Tool, read_front, unlock,
+    BundleError, BundleWriter, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level, MANIFEST_FORMAT,
+    Manifest, Nowhere, PublicCore, RECOVER_TEXT, Sealed, read_front, unlock,
 };
 use crate::crypto::{Digest, Entropy, random};
-use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference, SourceFacts};
+use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
 use crate::files::{FileError, Folder, NewFile, ScratchSpace};
 use crate::vault::{Vault, bundle_name};
 
@@ -80,13 +80,6 @@ pub struct BackupReport {
     pub is_new_vault: bool,
     /// What the operator should know.
     pub warnings: Vec<String>,
-}
-
-/// A source that went into the bundle.
-struct Captured {
-    facts: SourceFacts,
-    sha256: Digest,
-    schema_sha256: Option<Digest>,
 }
 
 impl Backup {
@@ -296,37 +289,6 @@ impl From<DatabaseError> for CopyError {
     fn from(error: DatabaseError) -> CopyError {
         CopyError::Capture(error)
     }
-}
-
-fn source_record(label: &Label, captured: Captured) -> Source {
-    let Captured { facts, sha256, schema_sha256 } = captured;
-    Source {
-        label: label.clone(),
-        kind: "sqlite".to_owned(),
-        path: facts.path.to_string_lossy().into_owned(),
-        device: facts.device,
-        inode: facts.inode,
-        captured_at: utc(facts.captured_at),
-        consistency: "independent".to_owned(),
-        capture: CaptureMethod { pages: facts.pages.to_string(), route: facts.route.to_string(), recovered: facts.recovered },
-        size_bytes: facts.size_bytes,
-        sha256,
-        journal_mode: facts.journal_mode,
-        page_size: facts.page_size,
-        page_count: facts.page_count,
-        encoding: facts.encoding,
-        auto_vacuum: facts.auto_vacuum,
-        application_id: facts.application_id,
-        user_version: facts.user_version,
-        schema: facts.schema.zip(schema_sha256).map(|(schema, sha256)| SchemaRef { sha256, objects: schema.objects }),
-        tables: facts.tables.into_iter().map(|table| Table { name: table.name, rows: table.rows }).collect(),
-        check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
-        git: facts.path.parent().and_then(git::describe),
-    }
-}
-
-fn tool() -> Tool {
-    Tool { name: "airkeep".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), sqlite: crate::database::sqlite_version().to_owned() }
 }
 
 fn stranger_warning(bundle: &crate::vault::Shelved, set: &str) -> String {

@@ -5,6 +5,7 @@ mod environment;
 mod failure;
 mod git;
 mod info;
+mod record;
 mod restore;
 mod verify;
 

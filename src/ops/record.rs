@@ -1,0 +1,50 @@
+//! From what was captured to what the manifest says of it (docs/format.md section 8).
+
+use super::environment::utc;
+use super::git;
+use crate::bundle::{CaptureMethod, Check, Label, SchemaRef, Source, Table, Tool};
+use crate::crypto::Digest;
+use crate::database::SourceFacts;
+
+/// A source that went into the bundle.
+pub(super) struct Captured {
+    /// What the capture tells.
+    pub(super) facts: SourceFacts,
+    /// Digest of the stored image.
+    pub(super) sha256: Digest,
+    /// Digest of the stored schema.
+    pub(super) schema_sha256: Option<Digest>,
+}
+
+/// The manifest's record of a source.
+pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
+    let Captured { facts, sha256, schema_sha256 } = captured;
+    Source {
+        label: label.clone(),
+        kind: "sqlite".to_owned(),
+        path: facts.path.to_string_lossy().into_owned(),
+        device: facts.device,
+        inode: facts.inode,
+        captured_at: utc(facts.captured_at),
+        consistency: "independent".to_owned(),
+        capture: CaptureMethod { pages: facts.pages.to_string(), route: facts.route.to_string(), recovered: facts.recovered },
+        size_bytes: facts.size_bytes,
+        sha256,
+        journal_mode: facts.journal_mode,
+        page_size: facts.page_size,
+        page_count: facts.page_count,
+        encoding: facts.encoding,
+        auto_vacuum: facts.auto_vacuum,
+        application_id: facts.application_id,
+        user_version: facts.user_version,
+        schema: facts.schema.zip(schema_sha256).map(|(schema, sha256)| SchemaRef { sha256, objects: schema.objects }),
+        tables: facts.tables.into_iter().map(|table| Table { name: table.name, rows: table.rows }).collect(),
+        check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
+        git: facts.path.parent().and_then(git::describe),
+    }
+}
+
+/// This program.
+pub(super) fn tool() -> Tool {
+    Tool { name: "airkeep".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), sqlite: crate::database::sqlite_version().to_owned() }
+}
