@@ -53,6 +53,14 @@ pub struct Sealed<W> {
     pub frames: u64,
 }
 
+impl<W> Sealed<W> {
+    /// Takes apart what was written to and what is known.
+    pub fn split(self) -> (W, Sealed<()>) {
+        let Sealed { out, size_bytes, sha256, seal_sha256, frames } = self;
+        (out, Sealed { out: (), size_bytes, sha256, seal_sha256, frames })
+    }
+}
+
 /// All that a thread needs to seal a frame.
 #[derive(Clone)]
 struct Sealing {

@@ -132,15 +132,18 @@ impl NewFile {
         &self.file
     }
 
-    /// Makes the content durable and drops it from the page cache, so that what is read next comes from the medium.
+    /// Makes the content durable.
     ///
     /// # Errors
     /// What `fsync` says. A failed sync is final: the kernel may have dropped the dirty pages, so trying again proves nothing.
     pub fn sync(&self) -> Result<(), FileError> {
-        self.file.sync_all().map_err(FileError::io("sync a new file in", self.folder.path()))?;
+        self.file.sync_all().map_err(FileError::io("sync a new file in", self.folder.path()))
+    }
+
+    /// Drops the synced content from the page cache, so that what is read next comes from the medium.
+    pub fn evict(&self) {
         // Advice only: on a file system that ignores it the read-back is served from memory.
         let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
-        Ok(())
     }
 
     /// Gives the synced file its name and makes the name durable. Nothing is ever replaced.

@@ -16,7 +16,7 @@ use crate::bundle::{
 };
 use crate::crypto::{Digest, Entropy, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
-use crate::files::{FileError, Folder, NewFile, ScratchSpace};
+use crate::files::{FileError, Folder, NewFile, ScratchSpace, Writeback};
 use crate::vault::{Vault, bundle_name};
 
 /// A database and the name it gets in the bundle.
@@ -152,6 +152,7 @@ impl Backup {
         let new = vault.folder().new_file(&mut *environment.entropy)?;
         let (sealed, manifest) = self.seal(&core, ring, &new, environment, &mut warnings)?;
         new.sync()?;
+        new.evict();
         let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
         new.publish(&name)?;
@@ -195,7 +196,7 @@ impl Backup {
         new: &NewFile,
         environment: &mut Environment,
         warnings: &mut Vec<String>,
-    ) -> Result<(Sealed<BufWriter<std::fs::File>>, Manifest), Failure> {
+    ) -> Result<(Sealed<()>, Manifest), Failure> {
         let begun = std::time::Instant::now();
         let file = new.file().try_clone().map_err(|source| self.seal_failure(BundleError::Write { source }))?;
         let clock = environment.clock;
@@ -209,7 +210,7 @@ impl Backup {
             clock: &clock,
         };
         // Frames are large; the buffer gathers their headers and padding.
-        let out = BufWriter::with_capacity(64 << 10, file);
+        let out = BufWriter::with_capacity(64 << 10, Writeback::new(file));
         let writer = BundleWriter::start(out, core, ring, self.compression, environment.workers, &mut *environment.entropy);
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
         let mut sources = Vec::new();
@@ -229,7 +230,9 @@ impl Backup {
             note: self.note.clone(),
             sources,
         };
-        let sealed = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?;
+        let (out, sealed) = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?.split();
+        let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
+        flushed.map_err(|source| self.seal_failure(BundleError::Write { source }))?;
         Ok((sealed, manifest))
     }
 

@@ -13,7 +13,7 @@ use crate::bundle::{
     BundleError, Entry, EntryPath, EntrySink, Examination, Keyring, Label, Level, Manifest, PublicCore, Source, read_front, unlock,
 };
 use crate::crypto::Entropy;
-use crate::files::{FileError, Folder, NewFile, make_private_folder};
+use crate::files::{FileError, Folder, NewFile, Writeback, make_private_folder};
 
 const MANIFEST: &str = "manifest.json";
 /// Files that SQLite would replay into a database of the same name.
@@ -179,12 +179,24 @@ struct Staged {
     new: NewFile,
 }
 
+/// A file that still grows.
+struct Growing {
+    staged: Staged,
+    writer: Writeback,
+}
+
+impl Staged {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+}
+
 /// Takes chosen databases and the manifest into files without names.
 struct Staging<'s> {
     target: &'s mut Target,
     entropy: &'s mut dyn Entropy,
     chosen: &'s [Source],
-    current: Option<Staged>,
+    current: Option<Growing>,
     staged: Vec<Staged>,
 }
 
@@ -211,22 +223,29 @@ impl EntrySink for Staging<'_> {
             _ => None,
         };
         self.current = match place {
-            Some((folder, name)) => Some(Staged { new: folder.new_file(self.entropy).map_err(StagingError::File)?, folder, name }),
+            Some((folder, name)) => Some(grow(folder, name, self.entropy).map_err(StagingError::File)?),
             None => None,
         };
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StagingError> {
-        let Some(staged) = &self.current else { return Ok(()) };
-        let path = staged.folder.path().join(&staged.name);
-        staged.new.file().write_all(bytes).map_err(FileError::io("write", &path)).map_err(StagingError::File)
+        let Some(Growing { staged, writer }) = &mut self.current else { return Ok(()) };
+        writer.write_all(bytes).map_err(FileError::io("write", &staged.path())).map_err(StagingError::File)
     }
 
     fn end(&mut self) -> Result<(), StagingError> {
-        self.staged.extend(self.current.take());
+        let Some(Growing { staged, writer }) = self.current.take() else { return Ok(()) };
+        writer.finish().map_err(FileError::io("write", &staged.path())).map_err(StagingError::File)?;
+        self.staged.push(staged);
         Ok(())
     }
+}
+
+fn grow(folder: Folder, name: String, entropy: &mut dyn Entropy) -> Result<Growing, FileError> {
+    let new = folder.new_file(entropy)?;
+    let file = new.file().try_clone().map_err(FileError::io("write", &folder.path().join(&name)))?;
+    Ok(Growing { staged: Staged { folder, name, new }, writer: Writeback::new(file) })
 }
 
 /// Whether a label names a tenant, and its last part.
