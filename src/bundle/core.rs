@@ -155,7 +155,7 @@ pub struct SetRef {
     pub name: SetName,
 }
 
-/// The bundle before this one.
+/// A reference to a sealed bundle, such as the one before this one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Predecessor {

@@ -74,7 +74,7 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         let recover = front.recover_damage.take();
         let mut findings: Vec<Finding> =
             recover.into_iter().map(|damage| Finding { level: Level::Sums, damage, frames: None, entries: Vec::new() }).collect();
-        let (keys, index) = match unlocked.filter(|_| level > Level::Sums) {
+        let (keys, index) = match unlocked.filter(|_| level.needs_key()) {
             None => (None, None),
             Some(Unlocked { keys, content, damage }) => {
                 let level = if matches!(damage, Some(Damage::Manifest { .. })) { Level::Content } else { Level::Authentic };
@@ -83,7 +83,7 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
             }
         };
         // Without an index nothing says what a frame must open to.
-        let opens = level == Level::Content && index.is_some();
+        let opens = level >= Level::Content && index.is_some();
         let worker = || worker(front.core.id, keys.clone(), opens.then_some(front.core.codec));
         let tags = (keys.is_some() && index.is_some()).then(Sha256::new);
         let pipeline = Pipeline::new(workers, worker);
@@ -273,7 +273,7 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
 
     /// Compares count and tags with the index.
     fn check_tags(&mut self) {
-        let Some(index) = self.index.filter(|_| self.level > Level::Sums) else { return };
+        let Some(index) = self.index.filter(|_| self.level.needs_key()) else { return };
         if self.outcome.frames != index.offsets.len() as u64 {
             self.find(Level::Authentic, Damage::Index { field: "frames" }, None);
         } else if self.tags.take().is_some_and(|tags| tags.finish() != index.tags) {

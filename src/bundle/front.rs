@@ -35,6 +35,16 @@ pub struct Front {
     slots_mac: [u8; 32],
 }
 
+impl Front {
+    /// Whether every key of a ring opens a slot, not just one of them.
+    ///
+    /// # Errors
+    /// [`BundleError::Damaged`] if the slots are not authentic.
+    pub fn opens_with_each(&self, ring: &Keyring) -> Result<bool, BundleError> {
+        self.slots.opens_with_each(ring, &self.slots_stored, &self.slots_mac)
+    }
+}
+
 /// What a key opens of a bundle before its frames are read.
 #[derive(Debug)]
 pub struct Unlocked {
@@ -72,7 +82,9 @@ impl Unlocked {
 pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError> {
     let mut cursor = Cursor { medium, offset: 0 };
     let core_stored = match cursor.member(member::CORE, CORE_MAX) {
+        // Shorter than one header, or something else where the first header must be.
         Err(Damage::Header { .. }) => return Err(BundleError::NotABundle),
+        Err(Damage::Cut { .. }) if medium.length().is_ok_and(|length| length < BLOCK) => return Err(BundleError::NotABundle),
         other => other?,
     };
     let slots_stored = cursor.member(member::SLOTS, SLOTS_LEN)?;

@@ -18,6 +18,13 @@ pub enum Level {
     Content,
 }
 
+impl Level {
+    /// Whether the level can only be reached with a key.
+    pub fn needs_key(self) -> bool {
+        self > Level::Sums
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -164,8 +164,9 @@ pub struct Git {
     /// Branch, unless detached.
     #[serde(deserialize_with = "present")]
     pub branch: Option<String>,
-    /// Whether tracked files differ from the commit.
-    pub dirty: bool,
+    /// Whether tracked files differ from the commit; unknown where asking would run the repository's own filters.
+    #[serde(deserialize_with = "present")]
+    pub dirty: Option<bool>,
 }
 
 impl Manifest {

@@ -25,6 +25,24 @@ pub struct Keyring {
 }
 
 impl Keyring {
+    /// Drops keys that are there already: the same passphrase or key file given twice is one way in, not two.
+    pub fn dedup(&mut self) {
+        let mut kept: Vec<Passphrase> = Vec::new();
+        for passphrase in self.passphrases.drain(..) {
+            if !kept.iter().any(|other| other.is_same(&passphrase)) {
+                kept.push(passphrase);
+            }
+        }
+        self.passphrases = kept;
+        let mut kept: Vec<KeyFileKey> = Vec::new();
+        for key in self.key_files.drain(..) {
+            if !kept.iter().any(|other| other.is_same(&key)) {
+                kept.push(key);
+            }
+        }
+        self.key_files = kept;
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.passphrases.len() + self.key_files.len()
@@ -164,6 +182,27 @@ impl SlotTable {
     /// [`BundleError::KeyRejected`] if no slot opens; [`BundleError::Damaged`] if one does and the MAC differs.
     pub fn unlock(&self, ring: &Keyring, stored: &[u8], mac: &[u8; 32]) -> Result<BundleKeys, BundleError> {
         let root = self.slots.iter().find_map(|slot| slot.open(ring)).ok_or(BundleError::KeyRejected)?;
+        self.check_mac(&root, stored, mac)
+    }
+
+    /// Whether every key of the ring opens a slot.
+    ///
+    /// # Errors
+    /// [`BundleError::Damaged`] if a slot opens and the MAC differs.
+    pub fn opens_with_each(&self, ring: &Keyring, stored: &[u8], mac: &[u8; 32]) -> Result<bool, BundleError> {
+        let of_passphrase = |p: &Passphrase| self.slots.iter().find_map(|slot| slot.open_by_passphrase(p));
+        let of_key_file = |key: &KeyFileKey| self.slots.iter().find_map(|slot| slot.open_by_key_file(key));
+        let roots = ring.passphrases.iter().map(of_passphrase).chain(ring.key_files.iter().map(of_key_file));
+        for root in roots {
+            match root {
+                Some(root) => self.check_mac(&root, stored, mac).map(drop)?,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn check_mac(&self, root: &RootKey, stored: &[u8], mac: &[u8; 32]) -> Result<BundleKeys, BundleError> {
         let keys = root.derive(&Context::new(&self.bundle.0, &self.core_sha256));
         match keys.header.is_slots_mac(stored, mac) {
             true => Ok(keys),
@@ -219,26 +258,32 @@ impl Slot {
         if decode_hex(self.id(), &mut [0; 4]).is_err() {
             return illegal("id");
         }
-        match decode_hex(wrapped, &mut [0; WRAPPED_LEN]) {
-            Ok(()) => Ok(cost),
-            Err(_) => illegal("wrapped"),
+        match decode_wrapped(wrapped) {
+            Some(_) => Ok(cost),
+            None => illegal("wrapped"),
         }
     }
 
     fn open(&self, ring: &Keyring) -> Option<RootKey> {
-        let mut bytes = [0; WRAPPED_LEN];
-        match self {
-            Slot::Passphrase { iterations, salt, wrapped, .. } => {
-                decode_hex(wrapped, &mut bytes).ok()?;
-                let (salt, iterations) = (decode_salt(salt)?, checked(*iterations)?);
-                ring.passphrases.iter().find_map(|p| Kek::from_passphrase(p, &salt, iterations).unwrap(&bytes))
-            }
-            Slot::KeyFile { wrapped, .. } => {
-                decode_hex(wrapped, &mut bytes).ok()?;
-                ring.key_files.iter().find_map(|key| Kek::from_key_file(key).unwrap(&bytes))
-            }
-        }
+        let by_key_file = || ring.key_files.iter().find_map(|key| self.open_by_key_file(key));
+        ring.passphrases.iter().find_map(|passphrase| self.open_by_passphrase(passphrase)).or_else(by_key_file)
     }
+
+    fn open_by_passphrase(&self, passphrase: &Passphrase) -> Option<RootKey> {
+        let Slot::Passphrase { iterations, salt, wrapped, .. } = self else { return None };
+        let kek = Kek::from_passphrase(passphrase, &decode_salt(salt)?, checked(*iterations)?);
+        kek.unwrap(&decode_wrapped(wrapped)?)
+    }
+
+    fn open_by_key_file(&self, key: &KeyFileKey) -> Option<RootKey> {
+        let Slot::KeyFile { wrapped, .. } = self else { return None };
+        Kek::from_key_file(key).unwrap(&decode_wrapped(wrapped)?)
+    }
+}
+
+fn decode_wrapped(text: &str) -> Option<[u8; WRAPPED_LEN]> {
+    let mut bytes = [0; WRAPPED_LEN];
+    decode_hex(text, &mut bytes).ok().map(|()| bytes)
 }
 
 fn checked(iterations: u64) -> Option<Iterations> {

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
-use super::keys::{KeyArguments, Purpose};
-use super::{Report, json, screen};
+use super::keys::{self, KeyArguments, Purpose};
+use super::{Report, explain, json, screen};
 
 /// Seal live databases into one encrypted, verified bundle
 ///
@@ -42,8 +42,8 @@ pub struct Arguments {
     /// A sentence to remember it by, kept in the encrypted manifest
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// How long to wait for a locked database, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    /// How long to wait for a locked database
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, allow_negative_numbers = true)]
     busy_timeout: Duration,
     /// Where encrypted scratch goes (default: the vault)
     #[arg(long, value_name = "DIR")]
@@ -57,11 +57,11 @@ pub struct Arguments {
     /// The keys were changed on purpose: do not insist that they open the vault's newest bundle
     #[arg(long)]
     new_keys: bool,
-    #[command(flatten)]
-    keys: KeyArguments,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 /// SQLite's checks by name.
@@ -71,7 +71,7 @@ enum Check {
     Full,
     /// quick_check: structure, without comparing indexes
     Quick,
-    /// No check
+    /// no check
     None,
 }
 
@@ -93,6 +93,7 @@ impl Arguments {
         backup.read_back = !self.no_verify;
         backup.accept_corrupt = self.accept_corrupt;
         backup.new_keys = self.new_keys;
+        backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
         let report = backup.run(&ring, &mut Environment::system())?;
         Ok(render(report, self.compression))
@@ -111,7 +112,9 @@ fn render(report: BackupReport, compression: Compression) -> Report {
         "new_vault": report.is_new_vault,
     });
     let text = text(&report, compression);
-    Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings: report.warnings, exit: Exit::Success }
+    let mut warnings = report.warnings;
+    warnings.extend(report.manifest.sources.iter().filter_map(explain::trouble));
+    Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings, exit: Exit::Success }
 }
 
 fn text(report: &BackupReport, compression: Compression) -> String {
@@ -121,16 +124,17 @@ fn text(report: &BackupReport, compression: Compression) -> String {
             writeln!(text, "made      {} (a new vault)", screen::escape(&report.path.parent().unwrap_or(Path::new(".")).to_string_lossy()));
     }
     for source in &report.manifest.sources {
-        let rows = source.tables.iter().filter_map(|table| table.rows).sum();
+        let rows = screen::count(source.tables.iter().filter_map(|table| table.rows).sum(), "row");
         let tables = screen::count(source.tables.len() as u64, "table");
-        let check = format!("{} check: {}", source.check.kind, source.check.verdict);
-        let _ = writeln!(
-            text,
-            "captured  {}: {}, {tables}, {}, {check}",
-            source.label,
-            screen::size(source.size_bytes),
-            screen::count(rows, "row")
-        );
+        let uncounted = match source.tables.iter().filter(|table| table.rows.is_none()).count() {
+            0 => String::new(),
+            count => format!(" ({} not counted)", screen::count(count as u64, "table")),
+        };
+        let check = match source.check.kind.as_str() {
+            "none" => "not checked".to_owned(),
+            kind => format!("{kind} check: {}", source.check.verdict),
+        };
+        let _ = writeln!(text, "captured  {}: {}, {tables}, {rows}{uncounted}, {check}", source.label, screen::size(source.size_bytes));
     }
     let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
     let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);
@@ -141,14 +145,23 @@ fn text(report: &BackupReport, compression: Compression) -> String {
     text
 }
 
-/// Reads `LABEL=PATH` or `PATH`. What stands before the first `=` is a label only if it may be one, so `./a=b.db` is a path.
+/// Reads `LABEL=PATH` or `PATH`. What stands before the first `=` is meant as a label unless it has a dot or slash in front, as `./a=b.db`, or
+/// the whole is the name of a file.
 fn source(text: &str) -> Result<SourceSpec, Explained> {
-    if let Some((label, path)) = text.split_once('=')
-        && let Ok(label) = Label::parse(label)
-        && !path.is_empty()
-    {
-        return Ok(SourceSpec { label, path: path.into() });
+    let illegal = |message: String| {
+        Explained::new(Exit::Usage, message, Some("labels are NAME or tenants/NAME; to name a file with '=' in it, write ./FILE"))
+    };
+    match text.split_once('=') {
+        Some((label, path)) if !label.starts_with(['.', '/']) && !Path::new(text).exists() => match Label::parse(label) {
+            Ok(label) if !path.is_empty() => Ok(SourceSpec { label, path: path.into() }),
+            Ok(label) => Err(illegal(format!("no database is named behind '{label}='"))),
+            Err(error) => Err(illegal(error.to_string())),
+        },
+        _ => unlabelled(text),
     }
+}
+
+fn unlabelled(text: &str) -> Result<SourceSpec, Explained> {
     let path = PathBuf::from(text);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     match Label::from_stem(&stem) {
@@ -172,7 +185,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep backup app.db\n  airkeep backup main=data/app.db audit=data/audit.db --vault /srv/vault --passphrase-file /etc/airkeep/pass\n  \
-         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n\n{}",
+         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n\n{}\n\n{}",
+        keys::HELP,
         exit::table(&Exit::ALL)
     )
 }
@@ -194,7 +208,9 @@ mod tests {
             let source = source(text).unwrap();
             assert_eq!((source.label.as_str(), source.path.as_path()), (label, Path::new(path)), "{text}");
         }
-        assert!(source("---.db").is_err() && source("").is_err());
+        for wrong in ["---.db", "", "Main=my.db", "tenants/=my.db", "tenants/Beta=my.db", "=app.db", "a="] {
+            assert!(source(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

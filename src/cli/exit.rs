@@ -90,7 +90,7 @@ impl Exit {
             Failure::Vault(error) => Exit::of_vault(error),
             Failure::OtherKeys { .. } | Failure::NoKey { .. } => Exit::Key,
             Failure::Seal { source, .. } | Failure::Bundle { source, .. } => Exit::of_bundle(source),
-            Failure::ReadBack { .. } => Exit::Integrity,
+            Failure::ReadBack { .. } | Failure::Damaged { .. } => Exit::Integrity,
             Failure::NoBundle { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } => Exit::Failed,
             Failure::File(error) => Exit::of_file(error),
@@ -111,7 +111,7 @@ impl Exit {
         match error {
             VaultError::File(error) => Exit::of_file(error),
             VaultError::Identity { .. } => Exit::Integrity,
-            VaultError::Format { .. } => Exit::Unsupported,
+            VaultError::Format { .. } | VaultError::Exhausted { .. } => Exit::Unsupported,
             VaultError::SeveralSets { .. } => Exit::Usage,
         }
     }
@@ -131,7 +131,7 @@ impl Exit {
         match error {
             FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
             FileError::Locked { .. } => Exit::Locked,
-            FileError::Exists { .. } | FileError::Folder { .. } | FileError::NotRegular { .. } => Exit::Usage,
+            FileError::Exists { .. } | FileError::IsFolder { .. } | FileError::Folder { .. } | FileError::NotRegular { .. } => Exit::Usage,
             FileError::Exposed { .. } | FileError::TooLong { .. } => Exit::Key,
             FileError::Io { .. } => Exit::Failed,
         }

@@ -4,10 +4,11 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use airkeep::Failure;
-use airkeep::bundle::BundleError;
+use airkeep::bundle::{BundleError, Check, Finding, Source};
 use airkeep::database::DatabaseError;
 use airkeep::files::FileError;
 use airkeep::vault::VaultError;
+use clap::error::{ContextKind, ContextValue};
 
 use super::exit::Exit;
 
@@ -51,6 +52,11 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::OtherKeys { .. } => Some("check for a typing error; if the keys were changed on purpose, add --new-keys"),
         Failure::Seal { source, .. } | Failure::ReadBack { source, .. } => bundle_hint(source, true),
         Failure::Bundle { source, .. } => bundle_hint(source, false),
+        Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
+        Failure::Damaged { has_several: true, .. } => {
+            Some("try another copy; --accept-damage restores those databases that are whole all the same")
+        }
+        Failure::Damaged { .. } => Some("try another copy; the database itself is whole, and --accept-damage restores it all the same"),
         Failure::NoBundle { .. } | Failure::NoLabel { .. } => None,
         Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
@@ -65,7 +71,7 @@ fn source_hint(error: &DatabaseError) -> Option<&'static str> {
         DatabaseError::Locked { .. } => Some("wait for the other program, or give it more time with --busy-timeout"),
         DatabaseError::Corrupt { .. } => Some("to seal it all the same, labelled as corrupt, add --accept-corrupt"),
         DatabaseError::Truncated { .. } => Some("the file was cut: look for an intact copy or an older bundle"),
-        DatabaseError::NotADatabase { .. } => Some("an SQLCipher database must be exported in plain form by its own program first"),
+        DatabaseError::NotADatabase { .. } => Some("if it is encrypted (SQLCipher), its own program must export it in plain form first"),
         DatabaseError::Replaced { .. } => Some("run the backup again"),
         DatabaseError::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
         _ => None,
@@ -77,7 +83,7 @@ fn vault_hint(error: &VaultError) -> Option<&'static str> {
         VaultError::File(error) => file_hint(error),
         VaultError::SeveralSets { .. } => Some("keep the bundles of each set in a folder of their own"),
         VaultError::Identity { .. } => Some("move the damaged file aside: it is made anew from the bundles of the vault"),
-        VaultError::Format { .. } => None,
+        VaultError::Format { .. } | VaultError::Exhausted { .. } => None,
     }
 }
 
@@ -89,7 +95,11 @@ fn file_hint(error: &FileError) -> Option<&'static str> {
         FileError::Locked { .. } => Some("wait until the other run has finished"),
         FileError::Exposed { .. } => Some("take the others' permissions away: chmod 600 FILE"),
         FileError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),
-        FileError::Io { source, .. } if source.kind() == ErrorKind::NotFound => Some("the folder above it must exist"),
+        FileError::Io { action: "make folder", source, .. } if source.kind() == ErrorKind::NotFound => {
+            Some("the folder above it must exist")
+        }
+        FileError::IsFolder { .. } => Some("name one of the bundles in it"),
+        FileError::NotRegular { .. } => Some("a passphrase from a pipe is read with --passphrase-fd N"),
         _ => None,
     }
 }
@@ -99,10 +109,53 @@ fn bundle_hint(error: &BundleError, is_new: bool) -> Option<&'static str> {
         BundleError::KeyRejected => Some("check passphrase and keyboard layout, or try --passphrase-file or --key-file"),
         BundleError::Damaged(_) if is_new => Some("check the medium; no bundle was left behind"),
         BundleError::Damaged(_) => Some("'airkeep verify BUNDLE' tells which frames and databases are hurt; try another copy"),
-        BundleError::NotABundle => Some("bundles end in .akb; if this is one, try another copy"),
+        BundleError::NotABundle => Some("the names of bundles end in .akb; if this is one, try another copy"),
         BundleError::Unsupported { .. } => Some("a newer release of airkeep may open it"),
         BundleError::Iterations { .. } => Some("no airkeep seals with such a number: the key slots were tampered with"),
         BundleError::Write { source } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),
         _ => None,
     }
+}
+
+/// A finding in words, with its cause where there is one.
+pub fn finding(finding: &Finding) -> String {
+    match finding.damage.source() {
+        Some(source) => format!("{}: {source}", finding.damage),
+        None => finding.damage.to_string(),
+    }
+}
+
+/// What was wrong with a source when it was captured, if anything was; only the first message, `info` has them all.
+pub fn trouble(source: &Source) -> Option<String> {
+    let Check { kind, verdict, messages } = &source.check;
+    let first = messages.first().map_or("", String::as_str);
+    let more = match messages.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more: airkeep info)", count - 1),
+    };
+    matches!(verdict.as_str(), "violations" | "corrupt")
+        .then(|| format!("{}: {verdict} when captured, {kind} check: {first}{more}", source.label))
+}
+
+/// What was wrong with the arguments, without the layout that clap gives it for a screen of its own.
+pub fn usage(error: &clap::Error) -> Explained {
+    let words = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let message = match error.kind() {
+        clap::error::ErrorKind::MissingRequiredArgument => format!("missing: {}", words(ContextKind::InvalidArg).join(", ")),
+        _ => first.trim_end_matches(':').to_owned(),
+    };
+    let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| words(kind).pop());
+    let hint = match suggestion {
+        Some(suggestion) => format!("did you mean '{suggestion}'? see --help"),
+        None => "see --help".to_owned(),
+    };
+    Explained::new(Exit::Usage, message, Some(&hint))
 }

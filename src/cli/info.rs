@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
-use super::keys::{KeyArguments, Purpose};
+use super::keys::{self, KeyArguments, Purpose};
 use super::{Report, json, screen};
 
 /// Show what a bundle says of itself: public facts without a key, the manifest with one
@@ -24,11 +24,11 @@ pub struct Arguments {
     /// The bundle
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
-    #[command(flatten)]
-    keys: KeyArguments,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 impl Arguments {
@@ -37,6 +37,7 @@ impl Arguments {
         let ring = self.keys.ring(Purpose::OnlyNamed)?;
         let facts = inspect(&self.bundle, &ring)?;
         let mut json = json!({
+            "sources": null,
             "bundle": json::bundle(&facts.path, facts.size_bytes, &facts.core),
             "generation": facts.generation,
             "slots": facts.slots,
@@ -79,8 +80,9 @@ fn text(facts: &Facts) -> String {
         ),
     );
     row("codec", core.codec.to_string());
+    row("keys", format!("generation {}", facts.generation));
     for slot in &facts.slots {
-        let effort = slot.iterations.map_or(String::new(), |count| format!(", {count} iterations"));
+        let effort = slot.iterations.map_or(String::new(), |count| format!(", {} iterations", screen::grouped(count)));
         row("key slot", format!("{} {}{effort}", slot.id, slot.kind));
     }
     row("seal sha256", facts.seal_sha256.map_or("unknown: the end of the file is damaged".into(), |digest| digest.to_string()));
@@ -123,7 +125,7 @@ fn source_text(text: &mut String, source: &Source) {
     row(
         "database",
         format!(
-            "{}, {} pages of {}, journal {}",
+            "{}, {} pages of {} bytes, journal mode {}",
             screen::size(source.size_bytes),
             source.page_count,
             source.page_size,
@@ -135,7 +137,11 @@ fn source_text(text: &mut String, source: &Source) {
         row("", message.clone());
     }
     if let Some(git) = &source.git {
-        let state = if git.dirty { ", changed since" } else { "" };
+        let state = match git.dirty {
+            Some(true) => ", changed since",
+            Some(false) => "",
+            None => ", changes unknown",
+        };
         row("git", format!("{} on {}{state}", git.commit, git.branch.as_deref().unwrap_or("no branch")));
     }
     row("sha256", source.sha256.to_string());
@@ -146,7 +152,8 @@ fn source_text(text: &mut String, source: &Source) {
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep info airkeep-vault/set-1a2b3c4d-000001-20261120T231820Z.akb\n  airkeep info BUNDLE.akb --key-file backup.key --json\n\n{}",
-        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported])
+        "Examples:\n  airkeep info airkeep-vault/set-1a2b3c4d-000001-20261120T231820Z.akb\n  airkeep info BUNDLE.akb --key-file backup.key --json\n\n{}\n\n{}",
+        keys::HELP,
+        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug])
     )
 }

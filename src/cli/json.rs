@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use airkeep::bundle::{Manifest, PublicCore, Source};
+use airkeep::bundle::{Finding, Manifest, PublicCore, Source};
 use serde_json::{Map, Value, json};
 
 use super::Report;
-use super::explain::Explained;
+use super::explain::{self, Explained};
 
 /// The object of a command that ran to its end.
 pub fn report(command: &str, report: &Report) -> String {
@@ -62,4 +62,16 @@ pub fn source(source: &Source) -> Value {
     let mut value = json!(source);
     value["tables"] = source.tables.iter().map(|table| (table.name.clone(), json!(table.rows))).collect::<Map<_, _>>().into();
     value
+}
+
+/// One member of `findings`.
+pub fn finding(path: &Path, finding: &Finding) -> Value {
+    json!({
+        "bundle": path.to_string_lossy(),
+        "level": finding.level,
+        "code": finding.damage.code(),
+        "message": explain::finding(finding),
+        "frames": finding.frames.map(|(first, last)| json!({ "first": first, "last": last })),
+        "entries": finding.entries,
+    })
 }

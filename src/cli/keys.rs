@@ -17,16 +17,22 @@ const CREDENTIAL: &str = "airkeep.passphrase";
 #[derive(Args)]
 #[command(next_help_heading = "Keys")]
 pub struct KeyArguments {
-    /// Read a passphrase from a file that only you can read; one final line end is dropped
+    /// Read a passphrase from a file that others cannot read; one final line end is dropped
     #[arg(long, value_name = "FILE")]
     passphrase_file: Vec<PathBuf>,
     /// Read a passphrase from an open file descriptor
     #[arg(long, value_name = "N")]
     passphrase_fd: Vec<u32>,
-    /// Use a key file: 32 random bytes that only you can read
+    /// Use a key file: 32 random bytes that others cannot read
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
 }
+
+/// The section of a help text.
+pub const HELP: &str =
+    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE,
+the service credential 'airkeep.passphrase' (systemd), the terminal. Never give one as an argument. Make a key file by:
+  (umask 077; head -c 32 /dev/urandom > backup.key)";
 
 /// What the keys are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,7 @@ impl KeyArguments {
         if ring.is_empty() {
             ring.passphrases.extend(unnamed(purpose)?);
         }
+        ring.dedup();
         if purpose == Purpose::Seal {
             for passphrase in &ring.passphrases {
                 passphrase
@@ -85,8 +92,8 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
         Purpose::Open => {
             ask("Passphrase: ")?.map_or_else(|| Err(no_key()), |text| parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some))
         }
-        Purpose::OpenIfGiven => match ask("Passphrase (empty to verify without a key): ") {
-            Ok(Some(text)) if !text.is_empty() => parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some),
+        Purpose::OpenIfGiven => match ask("Passphrase (empty to verify without a key): ")? {
+            Some(text) if !text.is_empty() => parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some),
             _ => Ok(None),
         },
     }
@@ -123,7 +130,7 @@ fn no_key() -> Explained {
 }
 
 fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
-    let bytes = read_secret_file(path).map_err(key_error)?;
+    let bytes = read_secret_file(path).map_err(|error| key_error("key file", path, error))?;
     KeyFileKey::parse(&bytes).ok_or_else(|| {
         let message = format!("key file '{}' has {} bytes, a key has exactly 32", path.display(), bytes.len());
         Explained::new(Exit::Key, message, Some("make one with: (umask 077; head -c 32 /dev/urandom > FILE)"))
@@ -131,7 +138,7 @@ fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
 }
 
 fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
-    let bytes = read_secret_file(path).map_err(key_error)?;
+    let bytes = read_secret_file(path).map_err(|error| key_error("passphrase file", path, error))?;
     parse(&format!("'{}'", path.display()), Passphrase::parse_file_content(&bytes))
 }
 
@@ -141,7 +148,10 @@ fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
     let place = if Path::new("/proc/self/fd").exists() { "/proc/self/fd" } else { "/dev/fd" };
     let failed =
         |error: std::io::Error| Explained::new(Exit::Key, format!("cannot read a passphrase from descriptor {number}: {error}"), None);
-    let file = std::fs::File::open(format!("{place}/{number}")).map_err(failed)?;
+    let file = std::fs::File::open(format!("{place}/{number}")).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Explained::new(Exit::Key, format!("file descriptor {number} is not open"), None),
+        _ => failed(error),
+    })?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
     file.take(4097).read_to_end(&mut bytes).map_err(failed)?;
     parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&bytes))
@@ -156,7 +166,8 @@ fn parse(place: &str, result: Result<Passphrase, impl std::error::Error>) -> Res
     })
 }
 
-fn key_error(error: FileError) -> Explained {
-    let failure = airkeep::Failure::from(error);
-    Explained { exit: Exit::Key, ..Explained::from(failure) }
+fn key_error(role: &str, path: &Path, error: FileError) -> Explained {
+    let explained = Explained::from(airkeep::Failure::from(error));
+    let causes = [vec![explained.message], explained.causes].concat();
+    Explained { exit: Exit::Key, message: format!("cannot use {role} '{}'", path.display()), causes, hint: explained.hint }
 }

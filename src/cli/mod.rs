@@ -22,9 +22,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use exit::Exit;
 use explain::Explained;
 
-/// Encrypted, verifiable backups of live SQLite databases that open with stock tools.
 #[derive(Parser)]
-#[command(name = "airkeep", version, about, after_long_help = after_help(), max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "airkeep", version, about = ABOUT, after_long_help = after_help(), max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +37,8 @@ enum Command {
     Info(info::Arguments),
     RecoverText(recover_text::Arguments),
 }
+
+const ABOUT: &str = "Encrypted, verifiable backups of live SQLite databases that open with stock tools";
 
 /// What a command has to say: text for people, an object for programs, and how it ended.
 pub struct Report {
@@ -76,11 +77,8 @@ fn run() -> Exit {
             for warning in &report.warnings {
                 screen::warning_line(warning);
             }
-            match wants_json {
-                true => screen::print(&json::report(name, &report)),
-                false => screen::print(&report.text),
-            }
-            report.exit
+            let is_printed = screen::print(&if wants_json { json::report(name, &report) } else { report.text });
+            if is_printed { report.exit } else { Exit::Failed }
         }
         Err(explained) => fail(Some(name), &explained, wants_json),
     }
@@ -97,35 +95,23 @@ fn fail(command: Option<&str>, explained: &Explained, wants_json: bool) -> Exit 
 /// Help and version are answers, everything else that clap says is a usage error.
 fn refuse(error: &clap::Error, wants_json: bool) -> Exit {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            screen::print(&error.to_string());
-            Exit::Success
-        }
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match screen::print(&error.to_string()) {
+            true => Exit::Success,
+            false => Exit::Failed,
+        },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             screen::print_error(&Arguments::command().render_help().to_string());
             Exit::Usage
         }
-        _ => {
-            let text = error.to_string();
-            let message = text.strip_prefix("error: ").unwrap_or(&text);
-            let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
-            let details: Vec<&str> = rest.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            let explained = Explained {
-                exit: Exit::Usage,
-                message: first.to_owned(),
-                causes: Vec::new(),
-                hint: Some(details.join("; ")).filter(|hint| !hint.is_empty()),
-            };
-            fail(None, &explained, wants_json)
-        }
+        _ => fail(None, &explain::usage(error), wants_json),
     }
 }
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep backup app.db                    seal app.db into ./airkeep-vault, passphrase asked for\n  \
-         airkeep verify airkeep-vault             prove all bundles of a vault\n  \
-         airkeep restore BUNDLE.akb --to restored get the databases back\n\n{}",
+        "Examples:\n  airkeep backup app.db                      seal app.db into ./airkeep-vault, passphrase asked for\n  \
+         airkeep verify airkeep-vault               prove all bundles of a vault\n  \
+         airkeep restore BUNDLE.akb --to restored   get the databases back\n\n{}",
         exit::table(&Exit::ALL)
     )
 }

@@ -30,6 +30,6 @@ impl Arguments {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep recover-text > trusted.txt\n  tar -xOf BUNDLE.akb RECOVER.txt | diff - trusted.txt\n\n{}",
-        exit::table(&[Exit::Success, Exit::Usage])
+        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage])
     )
 }

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use airkeep::{Environment, Label, Restore, RestoreReport};
+use airkeep::{Environment, Keyring, Label, Restore, RestoreReport, inspect};
 use clap::Args;
 use serde_json::json;
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
-use super::keys::{KeyArguments, Purpose};
-use super::{Report, json, screen};
+use super::keys::{self, KeyArguments, Purpose};
+use super::{Report, explain, json, screen};
 
 /// Get databases back out of a bundle, into a folder
 ///
@@ -29,18 +29,23 @@ pub struct Arguments {
     /// The folder to restore into; made if it is missing
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    #[command(flatten)]
-    keys: KeyArguments,
+    /// Restore the databases that are whole although other parts of the bundle are damaged (the exit code stays 13)
+    #[arg(long)]
+    accept_damage: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
+        // What is no bundle needs no passphrase.
+        inspect(&self.bundle, &Keyring::default())?;
         let ring = self.keys.ring(Purpose::Open)?;
-        let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to };
+        let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to, accept_damage: self.accept_damage };
         let report = restore.run(&ring, &mut Environment::system())?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
         let sources: Vec<_> = report
@@ -56,19 +61,25 @@ impl Arguments {
             "bundle": json::bundle(&self.bundle, size_bytes, &report.core),
             "level": "L3",
             "sources": sources,
-            "manifest_path": report.manifest_path.to_string_lossy(),
+            "manifest_path": report.manifest_path.as_ref().map(|path| path.to_string_lossy()),
+            "findings": report.findings.iter().map(|finding| json::finding(&self.bundle, finding)).collect::<Vec<_>>(),
+            "hurt": report.hurt,
         });
         Ok(Report {
             text: text(&report),
             json: json.as_object().cloned().unwrap_or_default(),
             warnings: warnings(&report),
-            exit: Exit::Success,
+            exit: if report.findings.is_empty() { Exit::Success } else { Exit::Integrity },
         })
     }
 }
 
 fn text(report: &RestoreReport) -> String {
-    let mut text = String::from("verified  L3\n");
+    let mut text =
+        String::from(if report.findings.is_empty() { "verified  L3\n" } else { "DAMAGED   L3, only whole databases were restored\n" });
+    for label in &report.hurt {
+        let _ = writeln!(text, "hurt      {label}: not restored");
+    }
     for restored in &report.restored {
         let size = screen::size(restored.source.size_bytes);
         let _ = writeln!(
@@ -78,21 +89,21 @@ fn text(report: &RestoreReport) -> String {
             restored.source.captured_at
         );
     }
-    let _ = writeln!(text, "manifest  {}", screen::escape(&report.manifest_path.to_string_lossy()));
+    if let Some(path) = &report.manifest_path {
+        let _ = writeln!(text, "manifest  {}", screen::escape(&path.to_string_lossy()));
+    }
     text
 }
 
 fn warnings(report: &RestoreReport) -> Vec<String> {
-    let sources = report.restored.iter().map(|restored| &restored.source);
-    let troubled = sources.filter(|source| matches!(source.check.verdict.as_str(), "violations" | "corrupt"));
-    troubled
-        .map(|source| format!("{}: the {} check at capture found: {}", source.label, source.check.kind, source.check.messages.join("; ")))
-        .collect()
+    let damages = report.findings.iter().map(explain::finding);
+    damages.chain(report.restored.iter().filter_map(|restored| explain::trouble(&restored.source))).collect()
 }
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep restore BUNDLE.akb --to restored\n  airkeep restore BUNDLE.akb main tenants/acme --to restored --key-file backup.key\n\n{}",
-        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported])
+        "Examples:\n  airkeep restore BUNDLE.akb --to restored\n  airkeep restore BUNDLE.akb main tenants/acme --to restored --key-file backup.key\n\n{}\n\n{}",
+        keys::HELP,
+        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug])
     )
 }

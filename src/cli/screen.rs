@@ -4,10 +4,17 @@ use std::io::Write;
 
 use super::explain::Explained;
 
-/// Writes to standard output. A reader that went away is no error: it has what it wanted.
-pub fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-    let _ = std::io::stdout().lock().flush();
+/// Writes to standard output; false if that failed. A reader that went away has what it wanted, and is no failure.
+pub fn print(text: &str) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => true,
+        Err(error) => {
+            error_line(&format!("cannot write to standard output: {error}"));
+            false
+        }
+    }
 }
 
 /// Writes to standard error.
@@ -64,9 +71,14 @@ pub fn size(bytes: u64) -> String {
 
 /// A count with its noun.
 pub fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// A number with its digits in groups.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let grouped: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    format!("{} {noun}{}", grouped.join(","), if number == 1 { "" } else { "s" })
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(",")
 }
 
 #[cfg(test)]

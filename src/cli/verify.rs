@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use airkeep::bundle::Finding;
 use airkeep::ops::bundles_of;
 use airkeep::{Environment, Keyring, Level, Verification, VerifyRequest};
 use clap::Args;
@@ -11,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
-use super::keys::{KeyArguments, Purpose};
-use super::{Report, json, screen};
+use super::keys::{self, KeyArguments, Purpose};
+use super::{Report, explain, json, screen};
 
 /// Prove bundles: without the key that every byte is as sealed, with it that the data is authentic and complete
 ///
@@ -30,11 +29,11 @@ pub struct Arguments {
     /// How much to prove: 0, 2 or 3 (default: the highest that the keys reach)
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     level: Option<Level>,
-    #[command(flatten)]
-    keys: KeyArguments,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 /// One bundle's result: examined, or not even that.
@@ -48,7 +47,7 @@ impl Arguments {
             paths.extend(bundles_of(target)?);
         }
         let ring = match self.level {
-            Some(Level::Sums) => Keyring::default(),
+            Some(level) if !level.needs_key() => Keyring::default(),
             Some(_) => self.keys.ring(Purpose::Open)?,
             None => self.keys.ring(Purpose::OpenIfGiven)?,
         };
@@ -73,11 +72,26 @@ fn render(judged: &[Judged]) -> Report {
     let sound = |(_, result): &&Judged| result.as_ref().is_ok_and(Verification::is_sound);
     let mut text: String = judged.iter().map(|(path, result)| self::text(path, result)).collect();
     if judged.len() > 1 {
-        let _ = writeln!(text, "{} of {} sound", judged.iter().filter(sound).count(), screen::count(judged.len() as u64, "bundle"));
+        let locked = judged.iter().filter(|(_, result)| result.as_ref().is_err_and(|explained| explained.exit == Exit::Key)).count();
+        let locked = if locked > 0 { format!(", {locked} locked") } else { String::new() };
+        let _ = writeln!(text, "{} of {} sound{locked}", judged.iter().filter(sound).count(), screen::count(judged.len() as u64, "bundle"));
     }
-    let warnings = judged.iter().filter_map(|(_, result)| result.as_ref().ok()).flat_map(Verification::inherited).collect();
+    let warnings = warnings(judged);
     let exit = judged.iter().map(|(_, result)| exit_of(result)).max_by_key(|exit| severity(*exit)).unwrap_or(Exit::Success);
     Report { text, json: object(judged), warnings, exit }
+}
+
+fn warnings(judged: &[Judged]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (path, verification) in judged.iter().filter_map(|(path, result)| Some((path, result.as_ref().ok()?))) {
+        let troubles = verification.manifest.iter().flat_map(|manifest| &manifest.sources).filter_map(explain::trouble);
+        warnings.extend(troubles.map(|trouble| format!("{}: {trouble}", path.display())));
+    }
+    let keyless = |(_, result): &Judged| result.as_ref().is_ok_and(|v| v.level == Level::Sums && v.is_sound());
+    if judged.iter().any(keyless) {
+        warnings.push("verified without a key: damage would show, forgery would not".to_owned());
+    }
+    warnings
 }
 
 fn exit_of(result: &Result<Verification, Explained>) -> Exit {
@@ -115,22 +129,16 @@ fn text(path: &std::path::Path, result: &Result<Verification, Explained>) -> Str
     }
     let mut text = format!("DAMAGED  {level}  {path}\n");
     for finding in &verification.findings {
-        let _ = writeln!(text, "             {} {}", finding.level, screen::escape(&describe(finding)));
+        let _ = writeln!(text, "             {} {}", finding.level, screen::escape(&explain::finding(finding)));
     }
     let hurt: Vec<String> = verification.hurt_databases().iter().map(ToString::to_string).collect();
     let _ = match (hurt.is_empty(), &verification.manifest) {
         (false, _) => writeln!(text, "             hurt: {}", hurt.join(", ")),
         (true, Some(_)) => writeln!(text, "             no database is hurt"),
-        (true, None) => writeln!(text, "             which databases are hurt can be told with a key and an intact index"),
+        (true, None) if level == Level::Sums => writeln!(text, "             which databases are hurt can be told with the key"),
+        (true, None) => writeln!(text, "             which databases are hurt cannot be told: the index is lost"),
     };
     text
-}
-
-fn describe(finding: &Finding) -> String {
-    match std::error::Error::source(&finding.damage) {
-        Some(source) => format!("{}: {source}", finding.damage),
-        None => finding.damage.to_string(),
-    }
 }
 
 fn object(judged: &[Judged]) -> serde_json::Map<String, Value> {
@@ -152,21 +160,11 @@ fn one(path: &std::path::Path, result: &Result<Verification, Explained>) -> Valu
             return json!({ "bundle": { "path": path.to_string_lossy() }, "ok": false, "level": null, "findings": [], "error": json::error(explained) });
         }
     };
-    let finding = |finding: &Finding| {
-        json!({
-            "bundle": path.to_string_lossy(),
-            "level": finding.level,
-            "code": finding.damage.code(),
-            "message": describe(finding),
-            "frames": finding.frames.map(|(first, last)| json!({ "first": first, "last": last })),
-            "entries": finding.entries,
-        })
-    };
     json!({
         "bundle": json::bundle(path, verification.size_bytes, &verification.core),
         "ok": verification.is_sound(),
         "level": verification.level,
-        "findings": verification.findings.iter().map(finding).collect::<Vec<_>>(),
+        "findings": verification.findings.iter().map(|finding| json::finding(path, finding)).collect::<Vec<_>>(),
         "hurt": verification.hurt_databases(),
         "frames": verification.frames,
         "seal_sha256": verification.seal_sha256,
@@ -186,7 +184,8 @@ fn level(text: &str) -> Result<Level, String> {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep verify airkeep-vault --level 0\n  airkeep verify BUNDLE.akb --passphrase-file pass\n  airkeep verify /media/disc/*.akb --key-file backup.key --json\n\n\
-         With several bundles the worst result decides, damage before all else.\n\n{}",
-        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported])
+         With several bundles the worst result decides, damage before all else.\n\n{}\n\n{}",
+        keys::HELP,
+        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug])
     )
 }

@@ -59,7 +59,7 @@ impl Passphrase {
         self.0.as_bytes()
     }
 
-    /// Compares what was typed twice.
+    /// Compares in constant time, as for what was typed twice.
     pub fn is_same(&self, other: &Passphrase) -> bool {
         use subtle::ConstantTimeEq;
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
@@ -107,6 +107,12 @@ impl KeyFileKey {
     pub fn parse(content: &[u8]) -> Option<KeyFileKey> {
         let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(content.try_into().ok()?);
         Some(KeyFileKey(*bytes))
+    }
+
+    /// Compares in constant time.
+    pub fn is_same(&self, other: &KeyFileKey) -> bool {
+        use subtle::ConstantTimeEq;
+        self.0.ct_eq(&other.0).into()
     }
 }
 

@@ -30,6 +30,12 @@ pub enum FileError {
         /// Its path.
         path: PathBuf,
     },
+    /// A folder where a file must be.
+    #[error("'{}' is a folder", shown(path))]
+    IsFolder {
+        /// Its path.
+        path: PathBuf,
+    },
     /// A folder that others could tamper with.
     #[error("folder '{}' {fault}", shown(path))]
     Folder {

@@ -5,7 +5,6 @@
 //! the folder's descriptor, so that a path swapped for a symbolic link in the meantime changes nothing.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,7 +81,7 @@ impl Folder {
         let (descriptor, hidden) = match unnamed {
             Some(descriptor) => (descriptor, None),
             None => {
-                let name = format!(".airkeep-{}.partial", crate::crypto::encode_hex(&crate::crypto::random::<8>(entropy)));
+                let name = hidden_name(entropy);
                 let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
                 (rustix::fs::openat(&*self.descriptor, name.as_str(), flags, PRIVATE_FILE).map_err(action)?, Some(name))
             }
@@ -146,6 +145,33 @@ impl NewFile {
         let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 
+    /// Gives the synced file a name in place of what had it, at one moment, and makes that durable.
+    ///
+    /// # Errors
+    /// What the system says; what had the name keeps it then.
+    pub fn replace(mut self, name: &str, entropy: &mut dyn crate::crypto::Entropy) -> Result<(), FileError> {
+        let folder = self.folder.clone();
+        let path = folder.path.join(name);
+        let hidden = match self.hidden.take() {
+            Some(hidden) => hidden,
+            // Only a rename replaces, and only a name can be renamed.
+            None => {
+                let hidden = hidden_name(entropy);
+                self.link(&hidden).map_err(FileError::on("replace", &path))?;
+                hidden
+            }
+        };
+        let renamed = rustix::fs::renameat(folder.descriptor(), &hidden, folder.descriptor(), name);
+        self.hidden = renamed.is_err().then_some(hidden);
+        renamed.map_err(FileError::on("replace", &path))?;
+        folder.sync()
+    }
+
+    fn link(&self, name: &str) -> rustix::io::Result<()> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(rustix::fs::CWD, own, self.folder.descriptor(), name, AtFlags::SYMLINK_FOLLOW)
+    }
+
     /// Gives the synced file its name and makes the name durable. Nothing is ever replaced.
     ///
     /// # Errors
@@ -153,10 +179,7 @@ impl NewFile {
     pub fn publish(mut self, name: &str) -> Result<(), FileError> {
         let folder = self.folder.clone();
         let done = match self.hidden.take() {
-            None => {
-                let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                rustix::fs::linkat(rustix::fs::CWD, own, folder.descriptor(), name, AtFlags::SYMLINK_FOLLOW)
-            }
+            None => self.link(name),
             Some(hidden) => {
                 let renamed = rustix::fs::renameat_with(folder.descriptor(), &hidden, folder.descriptor(), name, RenameFlags::NOREPLACE);
                 self.hidden = renamed.is_err().then_some(hidden);
@@ -181,6 +204,10 @@ impl Drop for NewFile {
     }
 }
 
+fn hidden_name(entropy: &mut dyn crate::crypto::Entropy) -> String {
+    format!(".airkeep-{}.partial", crate::crypto::encode_hex(&crate::crypto::random::<8>(entropy)))
+}
+
 /// Opens a file that a person named: links are followed, anything but a regular file is refused without blocking on it.
 ///
 /// # Errors
@@ -194,7 +221,7 @@ pub fn open_regular(path: &Path) -> Result<File, FileError> {
 fn require_regular(file: File, path: &Path) -> Result<File, FileError> {
     let metadata = file.metadata().map_err(FileError::io("look at", path))?;
     if metadata.is_dir() {
-        return Err(FileError::io("read", path)(io::Error::from(io::ErrorKind::IsADirectory)));
+        return Err(FileError::IsFolder { path: path.to_owned() });
     }
     match metadata.is_file() {
         true => Ok(file),

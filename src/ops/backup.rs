@@ -12,7 +12,7 @@ use super::record::{Captured, source_record, tool};
 use super::{Environment, Failure};
 use crate::bundle::{
     BundleError, BundleWriter, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level, MANIFEST_FORMAT,
-    Manifest, Nowhere, PublicCore, RECOVER_TEXT, Sealed, read_front, unlock,
+    Manifest, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, read_front, unlock,
 };
 use crate::crypto::{Digest, Entropy, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
@@ -116,8 +116,11 @@ impl Backup {
         result
     }
 
-    /// Finds what can be found in a moment, before anything is made or waited for.
-    fn check_sources(&self) -> Result<(), Failure> {
+    /// Finds what can be found in a moment, before anything is made, asked or waited for. [`Backup::run`] begins with it.
+    ///
+    /// # Errors
+    /// [`Failure::DoubleLabel`], or [`Failure::Source`] for a missing file.
+    pub fn check_sources(&self) -> Result<(), Failure> {
         for (place, source) in self.sources.iter().enumerate() {
             if self.sources[..place].iter().any(|other| other.label == source.label) {
                 return Err(Failure::DoubleLabel { label: source.label.clone() });
@@ -135,12 +138,13 @@ impl Backup {
     fn seal_into(&self, vault: &mut Vault, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
         let mut warnings = self.check_vault(vault, ring)?;
         let started_at = environment.now();
-        let predecessor = vault.predecessor().map_err(|source| self.seal_failure(source))?;
+        let (predecessor, damaged) = vault.predecessor();
+        warnings.extend(damaged.iter().map(|bundle| format!("'{}' is damaged at its end: this bundle cannot name it", bundle.name)));
         let core = PublicCore::new(
             CoreFacts {
                 id: Id(random(&mut *environment.entropy)),
                 set: vault.set().clone(),
-                sequence: vault.next_sequence(),
+                sequence: vault.next_sequence()?,
                 kind: self.kind,
                 created_at: started_at,
                 codec: self.compression.codec(),
@@ -157,8 +161,9 @@ impl Backup {
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
         new.publish(&name)?;
         // The bundle is complete and durable: what fails now is worth a word and not the loss of the backup.
-        if let Err(error) = vault.record_identity(&mut *environment.entropy) {
-            warnings.push(format!("the bundle is sealed, but the vault does not record its set: {error}"));
+        let reference = Predecessor { id: core.id, sequence: core.sequence, seal_sha256: sealed.seal_sha256 };
+        if let Err(error) = vault.record(reference, &mut *environment.entropy) {
+            warnings.push(format!("the bundle is sealed, but the vault does not record it: {error}"));
         }
         if let Err(error) = write_sidecar(vault.folder(), &name, &sealed.sha256, &mut *environment.entropy) {
             warnings.push(format!("the bundle is sealed, but its .sha256 file is not written: {error}"));
@@ -176,14 +181,14 @@ impl Backup {
         })
     }
 
-    /// A typo in a passphrase must not seal months of backups: keys have to open the newest bundle, unless told otherwise.
+    /// A typo in a passphrase must not seal months of backups: each key has to open the newest bundle, unless told otherwise.
     fn check_vault(&self, vault: &Vault, ring: &Keyring) -> Result<Vec<String>, Failure> {
         let mut warnings: Vec<String> = vault.strangers().map(|bundle| stranger_warning(bundle, vault.set().name.as_str())).collect();
         let Some(newest) = vault.newest().filter(|_| !self.new_keys) else { return Ok(warnings) };
         let medium = vault.folder().open_file(&newest.name)?;
-        match read_front(&medium).and_then(|front| unlock(&medium, &front, ring)) {
-            Ok(_) => {}
-            Err(BundleError::KeyRejected) => return Err(Failure::OtherKeys { bundle: newest.name.clone() }),
+        match read_front(&medium).and_then(|front| front.opens_with_each(ring)) {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::OtherKeys { bundle: newest.name.clone() }),
             Err(error) => warnings.push(format!("the newest bundle '{}' is not sound: {error}", newest.name)),
         }
         Ok(warnings)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::bundle::{BundleError, Label};
+use crate::bundle::{BundleError, Damage, Label};
 use crate::database::DatabaseError;
 use crate::files::FileError;
 use crate::vault::VaultError;
@@ -57,6 +57,18 @@ pub enum Failure {
         /// Why.
         source: BundleError,
     },
+    /// A bundle is damaged, and nothing was restored from it.
+    #[error("bundle '{}' is damaged or was changed, nothing was restored", path.display())]
+    Damaged {
+        /// Its path.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        source: Damage,
+        /// Chosen databases that are whole all the same.
+        whole: Vec<Label>,
+        /// Whether the bundle holds more than one.
+        has_several: bool,
+    },
     /// There is no such file.
     #[error("bundle '{}' does not exist", path.display())]
     NoBundle {
@@ -90,7 +102,7 @@ pub enum Failure {
         path: PathBuf,
     },
     /// The restored files would not fit.
-    #[error("'{}' has {available_bytes} bytes free, the restored files need {needed_bytes}", folder.display())]
+    #[error("'{}' has not enough free space: {available_bytes} bytes, the restored files need {needed_bytes}", folder.display())]
     NoSpace {
         /// The target folder.
         folder: PathBuf,

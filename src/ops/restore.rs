@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use super::verify::open_bundle;
 use super::{Environment, Failure};
 use crate::bundle::{
-    BundleError, Entry, EntryPath, EntrySink, Examination, Keyring, Label, Level, Manifest, PublicCore, Source, read_front, unlock,
+    BundleError, Entry, EntryPath, EntrySink, Examination, Finding, Keyring, Label, Level, Manifest, Outcome, PublicCore, Source,
+    read_front, unlock,
 };
 use crate::crypto::Entropy;
 use crate::files::{FileError, Folder, NewFile, Writeback, make_private_folder};
@@ -28,6 +29,8 @@ pub struct Restore {
     pub labels: Vec<Label>,
     /// The folder; made if it is missing.
     pub to: PathBuf,
+    /// Whether databases that are whole are restored although other parts of the bundle are damaged.
+    pub accept_damage: bool,
 }
 
 /// A restored database.
@@ -46,10 +49,14 @@ pub struct RestoreReport {
     pub core: PublicCore,
     /// The bundle's manifest.
     pub manifest: Manifest,
-    /// Where the manifest is now.
-    pub manifest_path: PathBuf,
+    /// Where the manifest is now, unless its entry was damaged.
+    pub manifest_path: Option<PathBuf>,
     /// The databases.
     pub restored: Vec<Restored>,
+    /// What is wrong with the bundle; empty unless damage was accepted.
+    pub findings: Vec<Finding>,
+    /// Chosen databases that are hurt and were not restored.
+    pub hurt: Vec<Label>,
 }
 
 impl Restore {
@@ -74,12 +81,31 @@ impl Restore {
             StagingError::File(error) => Failure::File(error),
             StagingError::Bundle(source) => failure(source),
         })?;
-        outcome.into_result().map_err(failure)?;
-        let staged = sink.staged;
+        let Staging { staged, .. } = sink;
+        let is_whole = |source: &Source| staged.iter().any(|file| file.label.as_ref() == Some(&source.label));
+        let (whole, hurt): (Vec<Source>, Vec<Source>) = chosen.iter().cloned().partition(is_whole);
+        if !outcome.findings.is_empty() && (!self.accept_damage || whole.is_empty()) {
+            return Err(self.damaged(outcome, &manifest, &whole));
+        }
+        let has_manifest = staged.iter().any(|file| file.label.is_none());
         target.publish(staged)?;
         let place = |source: Source| Restored { path: self.to.join(format!("{}.db", source.label)), source };
-        let restored = chosen.into_iter().map(place).collect();
-        Ok(RestoreReport { core: front.core, manifest, manifest_path: self.to.join(MANIFEST), restored })
+        let restored = whole.into_iter().map(place).collect();
+        Ok(RestoreReport {
+            core: front.core,
+            manifest,
+            manifest_path: has_manifest.then(|| self.to.join(MANIFEST)),
+            restored,
+            findings: outcome.findings,
+            hurt: hurt.into_iter().map(|source| source.label).collect(),
+        })
+    }
+
+    /// What was found, and which of the chosen databases could be had all the same.
+    fn damaged(&self, mut outcome: Outcome, manifest: &Manifest, whole: &[Source]) -> Failure {
+        let first = outcome.findings.swap_remove(0).damage;
+        let whole = whole.iter().map(|source| source.label.clone()).collect();
+        Failure::Damaged { path: self.bundle.clone(), source: first, whole, has_several: manifest.sources.len() > 1 }
     }
 
     fn choose(&self, manifest: &Manifest) -> Result<Vec<Source>, Failure> {
@@ -146,7 +172,7 @@ impl Target {
         for file in &staged {
             file.new.sync()?;
         }
-        for Staged { folder, name, new } in staged {
+        for Staged { folder, name, new, .. } in staged {
             new.publish(&name)?;
             self.published.push((folder, name));
         }
@@ -174,6 +200,8 @@ impl Drop for Target {
 }
 
 struct Staged {
+    /// The database, or none for the manifest.
+    label: Option<Label>,
     folder: Folder,
     name: String,
     new: NewFile,
@@ -217,13 +245,13 @@ impl EntrySink for Staging<'_> {
     fn begin(&mut self, entry: &Entry) -> Result<(), StagingError> {
         let place = match &entry.path {
             EntryPath::Database(label) if self.chosen.iter().any(|source| source.label == *label) => {
-                Some((self.target.folder_of(label).clone(), format!("{}.db", split(label).1)))
+                Some((Some(label.clone()), self.target.folder_of(label).clone(), format!("{}.db", split(label).1)))
             }
-            EntryPath::Manifest => Some((self.target.folder.clone(), MANIFEST.to_owned())),
+            EntryPath::Manifest => Some((None, self.target.folder.clone(), MANIFEST.to_owned())),
             _ => None,
         };
         self.current = match place {
-            Some((folder, name)) => Some(grow(folder, name, self.entropy).map_err(StagingError::File)?),
+            Some((label, folder, name)) => Some(grow(label, folder, name, self.entropy).map_err(StagingError::File)?),
             None => None,
         };
         Ok(())
@@ -242,10 +270,10 @@ impl EntrySink for Staging<'_> {
     }
 }
 
-fn grow(folder: Folder, name: String, entropy: &mut dyn Entropy) -> Result<Growing, FileError> {
+fn grow(label: Option<Label>, folder: Folder, name: String, entropy: &mut dyn Entropy) -> Result<Growing, FileError> {
     let new = folder.new_file(entropy)?;
     let file = new.file().try_clone().map_err(FileError::io("write", &folder.path().join(&name)))?;
-    Ok(Growing { staged: Staged { folder, name, new }, writer: Writeback::new(file) })
+    Ok(Growing { staged: Staged { label, folder, name, new }, writer: Writeback::new(file) })
 }
 
 /// Whether a label names a tenant, and its last part.

@@ -52,7 +52,7 @@ impl Verification {
         let medium = open_bundle(path)?;
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let mut front = read_front(&medium).map_err(failure)?;
-        let unlocked = (level > Level::Sums).then(|| unlock(&medium, &front, ring)).transpose();
+        let unlocked = level.needs_key().then(|| unlock(&medium, &front, ring)).transpose();
         let mut unlocked = unlocked.map_err(failure)?;
         let mut sink = Nowhere;
         let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
@@ -90,17 +90,6 @@ impl Verification {
         }
         labels
     }
-
-    /// Problems that the sources had when they were captured: not the bundle's fault, but worth a word.
-    pub fn inherited(&self) -> Vec<String> {
-        let sources = self.manifest.iter().flat_map(|manifest| &manifest.sources);
-        let troubled = sources.filter(|source| matches!(source.check.verdict.as_str(), "violations" | "corrupt"));
-        troubled
-            .map(|source| {
-                format!("{}: the {} check at capture found: {}", source.label, source.check.kind, source.check.messages.join("; "))
-            })
-            .collect()
-    }
 }
 
 /// The bundles that a path stands for: itself, or all of a folder by sequence.
@@ -108,8 +97,10 @@ impl Verification {
 /// # Errors
 /// Nothing there, or no bundle in it.
 pub fn bundles_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Failure::NoBundle { path: path.to_owned() }),
+        Ok(metadata) if metadata.is_dir() => {}
+        _ => return Ok(vec![path.to_owned()]),
     }
     let resolved = path.canonicalize().map_err(FileError::io("open folder", path))?;
     let bundles: Vec<PathBuf> = bundles_in(&Folder::open(&resolved)?)?.into_iter().map(|bundle| path.join(bundle.name)).collect();
@@ -124,7 +115,6 @@ pub(super) fn open_bundle(path: &Path) -> Result<File, Failure> {
         Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Err(Failure::NoBundle { path: path.to_owned() })
         }
-        // The exact words of the format, rather than "is a directory" from the system.
         Err(FileError::NotRegular { path }) => Err(Failure::Bundle { path, source: BundleError::NotABundle }),
         other => Ok(other?),
     }
@@ -132,7 +122,7 @@ pub(super) fn open_bundle(path: &Path) -> Result<File, Failure> {
 
 fn level_of(asked: Option<Level>, ring: &Keyring) -> Result<Level, Failure> {
     match asked {
-        Some(level) if level > Level::Sums && ring.is_empty() => Err(Failure::NoKey { level }),
+        Some(level) if level.needs_key() && ring.is_empty() => Err(Failure::NoKey { level }),
         Some(level) => Ok(level),
         None if ring.is_empty() => Ok(Level::Sums),
         None => Ok(Level::Content),

@@ -1,8 +1,8 @@
 //! The folder of one set's bundles: its identity, its order, its lock.
 //!
-//! A vault is private to one account, holds the bundles of one set, and numbers them without reuse. Bundles that belong to another set may lie
-//! in it (somebody copied one there to restore it); they are passed over. `vault.json` says which set it is; a vault
-//! whose `vault.json` is missing is the set of the bundles in it.
+//! A vault cannot be written by others, holds the bundles of one set, and numbers them without reuse, also after they were carried away:
+//! `vault.json` says which set it is and which bundle was sealed last. Bundles of another set may lie in it (somebody copied one there to
+//! restore it); they are passed over. A vault whose `vault.json` is missing is the set of the bundles in it.
 
 mod shelf;
 
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{BundleError, Id, Predecessor, PublicCore, SetName, SetRef, UtcTime};
+use crate::bundle::limits::SEQUENCE_MAX;
+use crate::bundle::{Id, Predecessor, PublicCore, SetName, SetRef, UtcTime};
 use crate::crypto::{Entropy, encode_hex, random};
 use crate::files::{FileError, Folder, check_private_folder, lock_folder, make_private_folder};
 
@@ -24,8 +25,9 @@ const FORMAT: &str = "airkeep-vault/1";
 pub struct Vault {
     folder: Folder,
     set: SetRef,
+    /// The bundle that was sealed last, as `vault.json` has it.
+    last: Option<Predecessor>,
     bundles: Vec<Shelved>,
-    has_identity: bool,
     /// Whether this run made the folder.
     pub is_new: bool,
 }
@@ -51,6 +53,12 @@ pub enum VaultError {
         /// The format it names.
         found: String,
     },
+    /// No further number can be given.
+    #[error("'{}' has a bundle with the highest number that the format allows", path.display())]
+    Exhausted {
+        /// The vault.
+        path: PathBuf,
+    },
     /// There is no `vault.json`, and bundles of several sets.
     #[error("'{}' holds bundles of several sets and no {IDENTITY} that tells which one it belongs to", path.display())]
     SeveralSets {
@@ -64,6 +72,7 @@ pub enum VaultError {
 struct Identity {
     format: String,
     set: SetRef,
+    last: Option<Predecessor>,
 }
 
 impl Vault {
@@ -92,13 +101,11 @@ impl Vault {
         let folder = Folder::open(path)?;
         lock_folder(&folder)?;
         let bundles = bundles_in(&folder)?;
-        let identity = read_identity(&folder)?;
-        let has_identity = identity.is_some();
-        let set = match identity {
-            Some(set) => set,
-            None => set_of(&bundles, path)?.unwrap_or_else(|| new_set(entropy)),
+        let (set, last) = match read_identity(&folder)? {
+            Some(identity) => (identity.set, identity.last),
+            None => (set_of(&bundles, path)?.unwrap_or_else(|| new_set(entropy)), None),
         };
-        Ok(Vault { folder, set, bundles, has_identity, is_new })
+        Ok(Vault { folder, set, last, bundles, is_new })
     }
 
     /// The folder.
@@ -111,9 +118,17 @@ impl Vault {
         &self.set
     }
 
-    /// The next place in the set: behind every bundle of it, readable or not.
-    pub fn next_sequence(&self) -> u64 {
-        self.own().map(|bundle| bundle.sequence).max().unwrap_or(0) + 1
+    /// The next place in the set: behind the last one sealed, and behind every bundle of it that lies here, readable or not.
+    ///
+    /// # Errors
+    /// [`VaultError::Exhausted`].
+    pub fn next_sequence(&self) -> Result<u64, VaultError> {
+        let sealed = self.last.as_ref().map_or(0, |last| last.sequence);
+        let highest = self.own().map(|bundle| bundle.sequence).max().unwrap_or(0).max(sealed);
+        match highest < SEQUENCE_MAX {
+            true => Ok(highest + 1),
+            false => Err(VaultError::Exhausted { path: self.folder.path().to_owned() }),
+        }
     }
 
     /// The newest bundle of the set that can be read.
@@ -121,16 +136,27 @@ impl Vault {
         self.own().filter(|bundle| bundle.core().is_some()).max_by_key(|bundle| bundle.sequence)
     }
 
-    /// What a new bundle names as its predecessor.
-    ///
-    /// # Errors
-    /// The newest bundle cannot be read.
-    pub fn predecessor(&self) -> Result<Option<Predecessor>, BundleError> {
-        let Some(newest) = self.newest() else { return Ok(None) };
-        let medium = self.folder.open_file(&newest.name).map_err(|_| BundleError::NotABundle)?;
-        let front = crate::bundle::read_front(&medium)?;
-        let seal_sha256 = crate::bundle::read_seal_digest(&medium, &front)?;
-        Ok(Some(Predecessor { id: front.core.id, sequence: front.core.sequence, seal_sha256 }))
+    /// What a new bundle names as its predecessor: the newest bundle that lies here, else the one on record, which may have been carried away.
+    /// Bundles that are too damaged to be named are passed over and listed.
+    pub fn predecessor(&self) -> (Option<Predecessor>, Vec<&Shelved>) {
+        let sealed = self.last.as_ref().map_or(0, |last| last.sequence);
+        let mut newer: Vec<&Shelved> = self.own().filter(|bundle| bundle.core().is_some() && bundle.sequence > sealed).collect();
+        newer.sort_by_key(|bundle| std::cmp::Reverse(bundle.sequence));
+        let mut damaged = Vec::new();
+        for bundle in newer {
+            match self.reference(bundle) {
+                Some(reference) => return (Some(reference), damaged),
+                None => damaged.push(bundle),
+            }
+        }
+        (self.last.clone(), damaged)
+    }
+
+    fn reference(&self, bundle: &Shelved) -> Option<Predecessor> {
+        let medium = self.folder.open_file(&bundle.name).ok()?;
+        let front = crate::bundle::read_front(&medium).ok()?;
+        let seal_sha256 = crate::bundle::read_seal_digest(&medium, &front).ok()?;
+        Some(Predecessor { id: front.core.id, sequence: front.core.sequence, seal_sha256 })
     }
 
     /// Bundles that lie here and cannot be read or belong to another set: worth a word to the operator.
@@ -138,23 +164,20 @@ impl Vault {
         self.bundles.iter().filter(|bundle| bundle.core().is_none_or(|core| core.set.id != self.set.id))
     }
 
-    /// Writes down which set this is, once there is a bundle to belong to it.
+    /// Writes down which set this is and which bundle was sealed last.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn record_identity(&mut self, entropy: &mut dyn Entropy) -> Result<(), FileError> {
-        if self.has_identity {
-            return Ok(());
-        }
-        let identity = Identity { format: FORMAT.to_owned(), set: self.set.clone() };
-        let mut text = serde_json::to_vec_pretty(&identity).expect("text and nothing else");
+    /// What the file system says; the record that was there stays.
+    pub fn record(&mut self, sealed: Predecessor, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        let identity = Identity { format: FORMAT.to_owned(), set: self.set.clone(), last: Some(sealed) };
+        let mut text = serde_json::to_vec_pretty(&identity).expect("text and numbers and nothing else");
         text.push(b'\n');
         let new = self.folder.new_file(entropy)?;
         let path = self.folder.path().join(IDENTITY);
         std::io::Write::write_all(&mut new.file(), &text).map_err(FileError::io("write", &path))?;
         new.sync()?;
-        new.publish(IDENTITY)?;
-        self.has_identity = true;
+        new.replace(IDENTITY, entropy)?;
+        self.last = identity.last;
         Ok(())
     }
 
@@ -166,10 +189,11 @@ impl Vault {
         }
     }
 
+    /// Bundles of this set; one that cannot be read counts by its file name.
     fn own(&self) -> impl Iterator<Item = &Shelved> {
         self.bundles.iter().filter(|bundle| match bundle.core() {
             Some(core) => core.set.id == self.set.id,
-            None => bundle.name.starts_with(&format!("{}-", self.set.name)),
+            None => shelf::set_in(&bundle.name) == Some(self.set.name.as_str()),
         })
     }
 }
@@ -179,7 +203,7 @@ pub fn bundle_name(set: &SetName, sequence: u64, created_at: &UtcTime) -> String
     format!("{set}-{sequence:06}-{}.akb", created_at.compact())
 }
 
-fn read_identity(folder: &Folder) -> Result<Option<SetRef>, VaultError> {
+fn read_identity(folder: &Folder) -> Result<Option<Identity>, VaultError> {
     if !folder.has(IDENTITY)? {
         return Ok(None);
     }
@@ -189,7 +213,7 @@ fn read_identity(folder: &Folder) -> Result<Option<SetRef>, VaultError> {
     read.map_err(FileError::io("read", &path))?;
     let identity: Identity = serde_json::from_slice(&text).map_err(|source| VaultError::Identity { path, source })?;
     match identity.format == FORMAT {
-        true => Ok(Some(identity.set)),
+        true => Ok(Some(identity)),
         false => Err(VaultError::Format { found: identity.format }),
     }
 }

@@ -1,5 +1,6 @@
 //! Which bundles lie in a folder, by their public members alone.
 
+use crate::bundle::limits::SEQUENCE_MAX;
 use crate::bundle::{BundleError, PublicCore, read_front};
 use crate::files::{FileError, Folder};
 
@@ -70,10 +71,24 @@ fn look_at(folder: &Folder, name: String) -> Shelved {
     Shelved { name, sequence, state }
 }
 
+/// Takes apart `<set>-<sequence>-<UTC>.akb`; anything else is a name that a person gave.
+fn parts(name: &str) -> Option<(&str, u64)> {
+    let (front, time) = name.strip_suffix(".akb")?.rsplit_once('-')?;
+    let (set, digits) = front.rsplit_once('-')?;
+    let is_time =
+        time.len() == 16 && time.bytes().zip(b"ddddddddTddddddZ").all(|(c, &form)| c == form || form == b'd' && c.is_ascii_digit());
+    let is_number = digits.len() >= 6 && digits.bytes().all(|c| c.is_ascii_digit());
+    let sequence = digits.parse().ok().filter(|sequence| (1..=SEQUENCE_MAX).contains(sequence))?;
+    (is_time && is_number).then_some((set, sequence))
+}
+
 fn sequence_in(name: &str) -> Option<u64> {
-    let mut parts = name.strip_suffix(".akb")?.rsplitn(3, '-');
-    parts.next()?;
-    parts.next()?.parse().ok()
+    parts(name).map(|(_, sequence)| sequence)
+}
+
+/// The set that a file's name claims.
+pub(super) fn set_in(name: &str) -> Option<&str> {
+    parts(name).map(|(set, _)| set)
 }
 
 #[cfg(test)]
@@ -81,8 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_found_in_a_name() {
-        assert_eq!(sequence_in("my-set-000012-20261120T231820Z.akb"), Some(12));
-        assert_eq!(sequence_in("other.akb"), None);
+    fn only_names_that_this_program_gives_claim_a_number() {
+        assert_eq!(parts("my-set-000012-20261120T231820Z.akb"), Some(("my-set", 12)));
+        for other in [
+            "other.akb",
+            "my-set-backup-of-2025-11.akb",
+            "my-set-12-20261120T231820Z.akb",
+            "my-set-000000-20261120T231820Z.akb",
+            "my-set-18446744073709551615-20261120T231820Z.akb",
+            "my-set-+00012-20261120T231820Z.akb",
+            "my-set-000012-x.akb",
+        ] {
+            assert_eq!(parts(other), None, "{other}");
+        }
     }
 }
