@@ -1,0 +1,195 @@
+//! `--json` prints exactly one object, on success and on error, and docs/json.md tells the name and type of every member of it.
+
+mod cli;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cli::{Home, PASSPHRASE, assert_harmless, has, surgery};
+use serde_json::Value;
+
+/// Path of a member → its type in words, by section of docs/json.md.
+type Documented = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Reads the tables of docs/json.md: rows of `| `name` | type | meaning |` under their headings.
+fn documented() -> Documented {
+    let text = include_str!("../docs/json.md");
+    let mut sections = Documented::new();
+    let mut heading = String::new();
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            heading = title.to_owned();
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let ["", name, kind, meaning, ""] = cells[..]
+            && let Some(name) = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'))
+        {
+            assert!(!meaning.is_empty(), "{name} has no meaning");
+            let twice = sections.entry(heading.clone()).or_default().insert(name.to_owned(), kind.to_owned());
+            assert_eq!(twice, None, "{name} stands twice under {heading}");
+        }
+    }
+    sections
+}
+
+/// Checks an output against the document, and notes which members occurred.
+struct Reader {
+    sections: Documented,
+    seen: BTreeSet<(String, String)>,
+}
+
+impl Reader {
+    fn new() -> Reader {
+        Reader { sections: documented(), seen: BTreeSet::new() }
+    }
+
+    /// Reads the output of a command: its own members, and those that every object has.
+    fn read(&mut self, section: &str, object: &Value) {
+        assert_harmless(&format!("{object:#}"));
+        for (name, value) in object.as_object().expect("an object") {
+            let home = if self.sections["Every object"].contains_key(name) { "Every object" } else { section };
+            self.member(home, name, value);
+        }
+    }
+
+    fn member(&mut self, section: &str, path: &str, value: &Value) {
+        let members = self.sections.get(section).unwrap_or_else(|| panic!("docs/json.md has no section '{section}'"));
+        let kind = members.get(path).unwrap_or_else(|| panic!("docs/json.md does not mention `{path}` under '{section}'")).clone();
+        self.seen.insert((section.to_owned(), path.to_owned()));
+        let mut kinds = kind.split(" or ");
+        let kind = if value.is_null() {
+            assert!(kinds.any(|kind| kind == "null"), "{section}: `{path}` is null, and documented as {kind}");
+            return;
+        } else {
+            kinds.last().unwrap()
+        };
+        match (kind, value) {
+            ("text", Value::String(_)) | ("boolean", Value::Bool(_)) => {}
+            ("integer", Value::Number(number)) => assert!(number.is_i64() || number.is_u64()),
+            ("array of text", Value::Array(items)) => assert!(items.iter().all(Value::is_string)),
+            ("object of integers", Value::Object(items)) => assert!(items.values().all(|item| item.is_u64() || item.is_null())),
+            ("object", Value::Object(items)) => items.iter().for_each(|(name, item)| self.member(section, &format!("{path}.{name}"), item)),
+            (kind, Value::Array(items)) if kind.starts_with("array of ") => {
+                let other = &kind["array of ".len()..];
+                items.iter().for_each(|item| self.object(other, item));
+            }
+            (kind, Value::Object(_)) => self.object(kind, value),
+            _ => panic!("{section}: `{path}` is {value}, and documented as {kind}"),
+        }
+    }
+
+    /// Reads an object that has a section of its own.
+    fn object(&mut self, section: &str, value: &Value) {
+        for (name, item) in value.as_object().unwrap_or_else(|| panic!("{value} is no object, {section} is expected")) {
+            self.member(section, name, item);
+        }
+    }
+
+    /// Insists that every documented member occurred.
+    fn finish(self, except: impl Fn(&str) -> bool) {
+        for (section, members) in &self.sections {
+            for name in members.keys().filter(|name| !except(name)) {
+                assert!(self.seen.contains(&(section.clone(), name.clone())), "{section}: `{name}` is documented and never occurs");
+            }
+        }
+    }
+}
+
+fn parsed(home: &Home, code: i32, arguments: &[&str]) -> Value {
+    let run = home.run(arguments);
+    assert_eq!(run.code, code, "{arguments:?}: {}{}", run.stderr, run.stdout);
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("not exactly one JSON object: {error}\n{}", run.stdout))
+}
+
+#[test]
+fn every_member_is_documented_and_every_documented_member_occurs() {
+    let home = Home::new();
+    drop(home.database("app.db"));
+    home.key("key");
+    home.write("pass", PASSPHRASE, 0o600);
+    let has_git = has("git") && in_git(&home);
+    let mut reader = Reader::new();
+
+    let keys = ["--key-file", "key", "--passphrase-file", "pass"];
+    let backup = |more: &[&str]| {
+        parsed(&home, 0, &[&["backup", "app.db", "--json", "--tag", "nightly", "--note", "before the update"], &keys[..], more].concat())
+    };
+    reader.read("airkeep backup", &backup(&[]));
+    let second = backup(&["--no-verify", "--check", "none"]);
+    reader.read("airkeep backup", &second);
+    let bundle = second["bundle"]["path"].as_str().unwrap();
+    std::fs::copy(home.path(bundle), home.path("app.akb")).unwrap();
+
+    for level in ["0", "2", "3"] {
+        reader.read("airkeep verify", &parsed(&home, 0, &["verify", "app.akb", "--json", "--key-file", "key", "--level", level]));
+    }
+    reader.read("airkeep verify", &parsed(&home, 0, &["verify", "airkeep-vault", "--json", "--key-file", "key"]));
+    reader.read("airkeep info", &parsed(&home, 0, &["info", "app.akb", "--json"]));
+    reader.read("airkeep info", &parsed(&home, 0, &["info", "app.akb", "--json", "--key-file", "key"]));
+    reader.read("airkeep restore", &parsed(&home, 0, &["restore", "app.akb", "--json", "--key-file", "key", "--to", "out"]));
+    reader.read("airkeep recover-text", &parsed(&home, 0, &["recover-text", "--json"]));
+
+    let mut hurt = home.read("app.akb");
+    surgery::flip(&mut hurt, "frames/00000001");
+    home.write("hurt.akb", &hurt, 0o600);
+    home.write("no.akb", "no bundle", 0o600);
+    reader.read("airkeep verify", &parsed(&home, 13, &["verify", "hurt.akb", "no.akb", "app.akb", "--json", "--key-file", "key"]));
+    for (code, arguments) in [
+        (10, &["backup", "missing.db", "--json", "--key-file", "key"][..]),
+        (2, &["backup", "--nope", "--json"]),
+        (10, &["verify", "missing.akb", "--json"]),
+        (13, &["restore", "hurt.akb", "--json", "--to", "else", "--key-file", "key"]),
+        (13, &["info", "no.akb", "--json"]),
+        (2, &["recover-text", "more", "--json"]),
+    ] {
+        let object = parsed(&home, code, arguments);
+        assert_eq!(object["error"]["code"], code);
+        reader.read("airkeep backup", &object);
+    }
+    reader.finish(|name| !has_git && name.starts_with("git."));
+}
+
+/// Makes the home a git work tree with one commit.
+fn in_git(home: &Home) -> bool {
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"];
+        cli::finish(home.program("git").args(identity).args(arguments)).code == 0
+    };
+    git(&["init", "--quiet"]) && git(&["commit", "--quiet", "--allow-empty", "-m", "x"])
+}
+
+#[test]
+fn the_names_that_scripts_are_told_to_use_are_there() {
+    let home = Home::with_bundle();
+    let report = home.json(&["verify", "app.akb", "--key-file", "key", "--json"]);
+    assert_eq!(report["level"], "L3");
+    assert_eq!(report["findings"], Value::Array(vec![]));
+    assert_eq!(report["sources"][0]["label"], "app");
+    assert_eq!(report["sources"][0]["tables"]["account"], 1000);
+    assert_eq!(report["bundle"]["sequence"], 1);
+    assert_eq!(report["bundle"]["size_bytes"], home.read("app.akb").len());
+    let again = home.json(&["backup", "app.db", "--key-file", "key", "--json"]);
+    let path = again["bundle"]["path"].as_str().unwrap();
+    assert_eq!(again["bundle"]["sha256"], airkeep::crypto::Digest::of(&home.read(path)).to_string());
+    assert_eq!(again["bundle"]["predecessor"]["id"], report["bundle"]["id"]);
+    assert_eq!(again["bundle"]["predecessor"]["seal_sha256"], report["bundles"][0]["seal_sha256"]);
+}
+
+#[test]
+fn paths_of_a_restore_are_written_alike() {
+    let home = Home::with_bundle();
+    let report = home.json(&["restore", "app.akb", "--key-file", "key", "--to", "out", "--json"]);
+    let (database, manifest) = (report["sources"][0]["restored_to"].as_str().unwrap(), report["manifest_path"].as_str().unwrap());
+    assert_eq!(database.trim_end_matches("app.db"), manifest.trim_end_matches("manifest.json"));
+}
+
+#[test]
+fn a_bundle_that_is_not_sound_has_an_error_beside_its_findings() {
+    let home = Home::with_bundle();
+    let mut hurt = home.read("app.akb");
+    surgery::flip(&mut hurt, "frames/00000001");
+    home.write("hurt.akb", &hurt, 0o600);
+    let object = parsed(&home, 13, &["verify", "hurt.akb", "--key-file", "key", "--json"]);
+    assert_eq!((&object["ok"], &object["error"]["code"]), (&false.into(), &13.into()), "a program that asks for error.code gets nothing");
+    assert_eq!(object["bundles"][0]["hurt"], serde_json::json!(["app"]));
+    assert_eq!(object["findings"][0]["frames"]["first"], 1);
+}
