@@ -15,9 +15,8 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 17] = [
+const CRATES: [(&str, &[&str]); 16] = [
     ("clap", &["cli"]),
-    ("rpassword", &["cli"]),
     ("tar", &["bundle"]),
     ("flate2", &["bundle"]),
     ("zstd", &["bundle"]),

@@ -12,7 +12,7 @@ use tar::EntryType;
 fn rejects(home: &Home, what: &str, bundle: &[u8], code: i32) {
     home.write("bad.akb", bundle, 0o600);
     eprintln!("{what}");
-    home.refuses(code, "cannot open bundle 'bad.akb'", &["restore", "bad.akb", "--to", "out", "--key-file", "key"]);
+    home.refuses(code, "bundle 'bad.akb'", &["restore", "bad.akb", "--to", "out", "--key-file", "key"]);
     let before = home.tree();
     for key in [&[][..], &["--key-file", "key"]] {
         let run = home.run([&["verify", "bad.akb"], key].concat());
@@ -219,7 +219,9 @@ fn refuses_what_is_no_file() {
     let home = Home::with_bundle();
     home.folder("folder.akb");
     rustix::fs::mkfifoat(rustix::fs::CWD, home.path("fifo.akb"), rustix::fs::Mode::RUSR).unwrap();
-    for path in ["fifo.akb", "/dev/zero", "folder.akb"] {
+    home.refuses(2, "'folder.akb' is a folder", &["info", "folder.akb"]);
+    home.refuses(2, "'folder.akb' is a folder", &["restore", "folder.akb", "--to", "out", "--key-file", "key"]);
+    for path in ["fifo.akb", "/dev/zero"] {
         home.refuses(13, "this is not an airkeep bundle", &["info", path]);
         home.refuses(13, "this is not an airkeep bundle", &["restore", path, "--to", "out", "--key-file", "key"]);
     }

@@ -1,6 +1,8 @@
 //! `airkeep backup`.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use super::{Report, explain, json, screen};
 pub struct Arguments {
     /// A database, with the label it gets in the bundle (default: the file's name in lower case, without its ending)
     #[arg(required = true, value_name = "[LABEL=]DATABASE")]
-    databases: Vec<String>,
+    databases: Vec<OsString>,
     /// The folder of bundles; made if it is missing
     #[arg(long, value_name = "DIR", env = "AIRKEEP_VAULT", default_value = "airkeep-vault")]
     vault: PathBuf,
@@ -114,7 +116,7 @@ fn render(report: BackupReport, compression: Compression) -> Report {
     let text = text(&report, compression);
     let mut warnings = report.warnings;
     warnings.extend(report.manifest.sources.iter().filter_map(explain::trouble));
-    Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings, exit: Exit::Success }
+    Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings, error: None }
 }
 
 fn text(report: &BackupReport, compression: Compression) -> String {
@@ -147,28 +149,30 @@ fn text(report: &BackupReport, compression: Compression) -> String {
 
 /// Reads `LABEL=PATH` or `PATH`. What stands before the first `=` is meant as a label unless it has a dot or slash in front, as `./a=b.db`, or
 /// the whole is the name of a file.
-fn source(text: &str) -> Result<SourceSpec, Explained> {
+fn source(text: &OsStr) -> Result<SourceSpec, Explained> {
     let illegal = |message: String| {
         Explained::new(Exit::Usage, message, Some("labels are NAME or tenants/NAME; to name a file with '=' in it, write ./FILE"))
     };
-    match text.split_once('=') {
-        Some((label, path)) if !label.starts_with(['.', '/']) && !Path::new(text).exists() => match Label::parse(label) {
-            Ok(label) if !path.is_empty() => Ok(SourceSpec { label, path: path.into() }),
-            Ok(label) => Err(illegal(format!("no database is named behind '{label}='"))),
-            Err(error) => Err(illegal(error.to_string())),
-        },
-        _ => unlabelled(text),
+    let Some(place) = text.as_bytes().iter().position(|&byte| byte == b'=') else { return unlabelled(text) };
+    let (label, path) = (String::from_utf8_lossy(&text.as_bytes()[..place]), OsStr::from_bytes(&text.as_bytes()[place + 1..]));
+    if label.starts_with(['.', '/']) || Path::new(text).exists() {
+        return unlabelled(text);
+    }
+    match Label::parse(&label) {
+        Ok(label) if !path.is_empty() => Ok(SourceSpec { label, path: path.into() }),
+        Ok(label) => Err(illegal(format!("no database is named behind '{label}='"))),
+        Err(error) => Err(illegal(error.to_string())),
     }
 }
 
-fn unlabelled(text: &str) -> Result<SourceSpec, Explained> {
+fn unlabelled(text: &OsStr) -> Result<SourceSpec, Explained> {
     let path = PathBuf::from(text);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     match Label::from_stem(&stem) {
         Some(label) => Ok(SourceSpec { label, path }),
         None => Err(Explained::new(
             Exit::Usage,
-            format!("no label can be made from '{text}'"),
+            format!("no label can be made from '{}'", text.display()),
             Some("give one: LABEL=PATH, with a-z, 0-9, '.', '_', '-'"),
         )),
     }
@@ -184,7 +188,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep backup app.db\n  airkeep backup main=data/app.db audit=data/audit.db --vault /srv/vault --passphrase-file /etc/airkeep/pass\n  \
+        "Examples:\n  airkeep backup app.db\n  airkeep backup main=app.db audit=audit.db --vault /srv/vault --key-file backup.key\n  \
          airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&Exit::ALL)
@@ -205,11 +209,11 @@ mod tests {
             ("./a=b.db", "a-b", "./a=b.db"),
             ("main=a=b.db", "main", "a=b.db"),
         ] {
-            let source = source(text).unwrap();
+            let source = source(text.as_ref()).unwrap();
             assert_eq!((source.label.as_str(), source.path.as_path()), (label, Path::new(path)), "{text}");
         }
         for wrong in ["---.db", "", "Main=my.db", "tenants/=my.db", "tenants/Beta=my.db", "=app.db", "a="] {
-            assert!(source(wrong).is_err(), "{wrong}");
+            assert!(source(wrong.as_ref()).is_err(), "{wrong}");
         }
     }
 

@@ -130,6 +130,7 @@ impl Exit {
     fn of_file(error: &FileError) -> Exit {
         match error {
             FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
+            FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => Exit::Usage,
             FileError::Locked { .. } => Exit::Locked,
             FileError::Exists { .. } | FileError::IsFolder { .. } | FileError::Folder { .. } | FileError::NotRegular { .. } => Exit::Usage,
             FileError::Exposed { .. } | FileError::TooLong { .. } => Exit::Key,

@@ -148,6 +148,9 @@ pub fn usage(error: &clap::Error) -> Explained {
     let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let message = match error.kind() {
         clap::error::ErrorKind::MissingRequiredArgument => format!("missing: {}", words(ContextKind::InvalidArg).join(", ")),
+        clap::error::ErrorKind::InvalidValue if !words(ContextKind::ValidValue).is_empty() => {
+            format!("{first}: expected {}", words(ContextKind::ValidValue).join(", "))
+        }
         _ => first.trim_end_matches(':').to_owned(),
     };
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]

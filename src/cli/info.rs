@@ -54,7 +54,7 @@ impl Arguments {
             json["note"] = json!(manifest.note);
         }
         let json = json.as_object().cloned().unwrap_or_default();
-        Ok(Report { text: text(&facts), json, warnings: Vec::new(), exit: Exit::Success })
+        Ok(Report { text: text(&facts), json, warnings: Vec::new(), error: None })
     }
 }
 

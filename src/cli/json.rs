@@ -5,22 +5,32 @@ use std::path::Path;
 use airkeep::bundle::{Finding, Manifest, PublicCore, Source};
 use serde_json::{Map, Value, json};
 
-use super::Report;
 use super::explain::{self, Explained};
+use super::{Report, screen};
 
 /// The object of a command that ran to its end.
 pub fn report(command: &str, report: &Report) -> String {
     let mut object = Map::new();
     object.insert("command".into(), command.into());
-    object.insert("ok".into(), (report.exit.code() == 0).into());
+    object.insert("ok".into(), report.error.is_none().into());
+    object.extend(report.error.as_ref().map(|explained| ("error".to_owned(), error(explained))));
     object.extend(report.json.clone());
     object.insert("warnings".into(), report.warnings.clone().into());
-    format!("{:#}\n", Value::Object(object))
+    text(&Value::Object(object))
 }
 
 /// The object of a command that failed.
 pub fn failure(command: Option<&str>, explained: &Explained) -> String {
-    format!("{:#}\n", json!({ "command": command, "ok": false, "error": error(explained) }))
+    text(&json!({ "command": command, "ok": false, "error": error(explained) }))
+}
+
+/// JSON lets DEL, C1 controls and marks that reorder text stand as they are; a terminal obeys them. Outside of strings there is only ASCII.
+fn text(value: &Value) -> String {
+    let escaped = |c: char| match c != '\n' && screen::is_harmful(c) {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    format!("{value:#}\n").chars().map(escaped).collect()
 }
 
 /// The member `error`.

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::exit::Exit;
 use super::explain::Explained;
+use super::terminal::Terminal;
 
 const VARIABLE: &str = "AIRKEEP_PASSPHRASE";
 const CREDENTIAL: &str = "airkeep.passphrase";
@@ -30,8 +31,7 @@ pub struct KeyArguments {
 
 /// The section of a help text.
 pub const HELP: &str =
-    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE,
-the service credential 'airkeep.passphrase' (systemd), the terminal. Never give one as an argument. Make a key file by:
+    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE, the service credential 'airkeep.passphrase' (systemd), the terminal; never from an argument's value. Make a key file by:
   (umask 077; head -c 32 /dev/urandom > backup.key)";
 
 /// What the keys are for.
@@ -86,42 +86,44 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
             return read_passphrase_file(&path).map(Some);
         }
     }
+    if purpose == Purpose::OnlyNamed {
+        return Ok(None);
+    }
+    let Some(mut terminal) = Terminal::open().map_err(|error| no_answer(&error))? else {
+        return if purpose == Purpose::OpenIfGiven { Ok(None) } else { Err(no_key()) };
+    };
     match purpose {
-        Purpose::OnlyNamed => Ok(None),
-        Purpose::Seal => ask_twice().map(Some),
-        Purpose::Open => {
-            ask("Passphrase: ")?.map_or_else(|| Err(no_key()), |text| parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some))
+        Purpose::Seal => ask_twice(&mut terminal).map(Some),
+        Purpose::OpenIfGiven => {
+            let answer = ask(&mut terminal, "Passphrase (empty to verify without a key): ")?;
+            if answer.is_empty() { Ok(None) } else { typed(&answer).map(Some) }
         }
-        Purpose::OpenIfGiven => match ask("Passphrase (empty to verify without a key): ")? {
-            Some(text) if !text.is_empty() => parse("the terminal", Passphrase::parse(text.as_bytes())).map(Some),
-            _ => Ok(None),
-        },
+        Purpose::Open | Purpose::OnlyNamed => typed(&ask(&mut terminal, "Passphrase: ")?).map(Some),
     }
 }
 
-fn ask_twice() -> Result<Passphrase, Explained> {
-    let first = ask("Passphrase (at least 14 bytes): ")?.ok_or_else(no_key)?;
-    let first = parse("the terminal", Passphrase::parse(first.as_bytes()))?;
+fn ask_twice(terminal: &mut Terminal) -> Result<Passphrase, Explained> {
+    let first = typed(&ask(terminal, "Passphrase (at least 14 bytes): ")?)?;
     first
         .check_for_sealing()
         .map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("several words are easy to remember and hard to guess")))?;
-    let second = ask("The same again: ")?.ok_or_else(no_key)?;
-    let second = parse("the terminal", Passphrase::parse(second.as_bytes()))?;
+    let second = typed(&ask(terminal, "The same again: ")?)?;
     match first.is_same(&second) {
         true => Ok(first),
         false => Err(Explained::new(Exit::Key, "the two passphrases differ", Some("nothing was sealed; start again"))),
     }
 }
 
-/// Asks on the controlling terminal, whatever standard input is; `None` where there is none, so that nothing ever hangs.
-fn ask(prompt: &str) -> Result<Option<Zeroizing<String>>, Explained> {
-    if std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty").is_err() {
-        return Ok(None);
-    }
-    let answer = rpassword::prompt_password(prompt);
-    answer
-        .map(|text| Some(Zeroizing::new(text)))
-        .map_err(|error| Explained::new(Exit::Key, format!("no passphrase from the terminal: {error}"), None))
+fn ask(terminal: &mut Terminal, prompt: &str) -> Result<Zeroizing<String>, Explained> {
+    terminal.ask(prompt).map_err(|error| no_answer(&error))
+}
+
+fn typed(text: &str) -> Result<Passphrase, Explained> {
+    parse("the terminal", Passphrase::parse(text.as_bytes()))
+}
+
+fn no_answer(error: &std::io::Error) -> Explained {
+    Explained::new(Exit::Key, format!("no passphrase from the terminal: {error}"), None)
 }
 
 fn no_key() -> Explained {

@@ -11,6 +11,7 @@ mod keys;
 mod recover_text;
 mod restore;
 mod screen;
+mod terminal;
 mod verify;
 
 use std::panic::catch_unwind;
@@ -48,8 +49,8 @@ pub struct Report {
     pub json: serde_json::Map<String, serde_json::Value>,
     /// Lines for standard error, each after `airkeep: warning: `.
     pub warnings: Vec<String>,
-    /// How it ended.
-    pub exit: Exit,
+    /// Why it is no success, where it is none.
+    pub error: Option<Explained>,
 }
 
 /// Runs the program.
@@ -77,8 +78,15 @@ fn run() -> Exit {
             for warning in &report.warnings {
                 screen::warning_line(warning);
             }
+            if let Some(error) = &report.error {
+                screen::error(error);
+            }
             let is_printed = screen::print(&if wants_json { json::report(name, &report) } else { report.text });
-            if is_printed { report.exit } else { Exit::Failed }
+            match report.error {
+                Some(error) => error.exit,
+                None if is_printed => Exit::Success,
+                None => Exit::Failed,
+            }
         }
         Err(explained) => fail(Some(name), &explained, wants_json),
     }

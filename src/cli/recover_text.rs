@@ -23,7 +23,7 @@ impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let json = [("text".to_owned(), json!(RECOVER_TEXT))].into_iter().collect();
-        Ok(Report { text: RECOVER_TEXT.to_owned(), json, warnings: Vec::new(), exit: Exit::Success })
+        Ok(Report { text: RECOVER_TEXT.to_owned(), json, warnings: Vec::new(), error: None })
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Arguments {
 impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        // What is no bundle needs no passphrase.
+        // Nobody should type a passphrase to learn that this is no bundle.
         inspect(&self.bundle, &Keyring::default())?;
         let ring = self.keys.ring(Purpose::Open)?;
         let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to, accept_damage: self.accept_damage };
@@ -69,7 +69,7 @@ impl Arguments {
             text: text(&report),
             json: json.as_object().cloned().unwrap_or_default(),
             warnings: warnings(&report),
-            exit: if report.findings.is_empty() { Exit::Success } else { Exit::Integrity },
+            error: accepted(&report),
         })
     }
 }
@@ -93,6 +93,12 @@ fn text(report: &RestoreReport) -> String {
         let _ = writeln!(text, "manifest  {}", screen::escape(&path.to_string_lossy()));
     }
     text
+}
+
+/// Damage that was accepted is still damage.
+fn accepted(report: &RestoreReport) -> Option<Explained> {
+    let message = "the bundle is damaged; only databases that are whole were restored";
+    (!report.findings.is_empty()).then(|| Explained::new(Exit::Integrity, message, Some("get the others from another copy")))
 }
 
 fn warnings(report: &RestoreReport) -> Vec<String> {

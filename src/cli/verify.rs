@@ -1,10 +1,10 @@
 //! `airkeep verify`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::ops::bundles_of;
-use airkeep::{Environment, Keyring, Level, Verification, VerifyRequest};
+use airkeep::{Environment, Failure, Keyring, Level, Verification, VerifyRequest, inspect};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -42,9 +42,13 @@ type Judged = (PathBuf, Result<Verification, Explained>);
 impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        let mut paths = Vec::new();
-        for target in &self.targets {
-            paths.extend(bundles_of(target)?);
+        let targets: Vec<Result<PathBuf, Judged>> = self.targets.iter().flat_map(|target| expand(target)).collect();
+        // Nobody should type a passphrase to learn that a single file is no bundle.
+        if let [Ok(path)] = targets.as_slice() {
+            inspect(path, &Keyring::default()).map_err(refused)?;
+        }
+        if targets.iter().all(Result::is_err) {
+            return finish(targets.into_iter().filter_map(Result::err).collect());
         }
         let ring = match self.level {
             Some(level) if !level.needs_key() => Keyring::default(),
@@ -54,18 +58,35 @@ impl Arguments {
         let environment = Environment::system();
         let request = VerifyRequest { level: self.level };
         let judge = |path: PathBuf| {
-            let result = Verification::run(&path, request, &ring, &environment).map_err(Explained::from);
+            let result = Verification::run(&path, request, &ring, &environment).map_err(refused);
             (path, result)
         };
-        let mut judged: Vec<Judged> = paths.into_iter().map(judge).collect();
-        // A single bundle that cannot be examined is a plain failure.
-        if let [(_, Err(_))] = judged.as_slice()
-            && let Some((_, Err(explained))) = judged.pop()
-        {
-            return Err(explained);
-        }
-        Ok(render(&judged))
+        finish(targets.into_iter().map(|target| target.map_or_else(|failed| failed, judge)).collect())
     }
+}
+
+/// A single bundle that cannot be examined is a plain failure, everything else a report.
+fn finish(mut judged: Vec<Judged>) -> Result<Report, Explained> {
+    match judged.pop() {
+        Some((_, Err(explained))) if judged.is_empty() => return Err(explained),
+        last => judged.extend(last),
+    }
+    Ok(render(&judged))
+}
+
+/// The bundles behind an argument; one that has none is a result too, and does not keep the others from being examined.
+fn expand(target: &Path) -> Vec<Result<PathBuf, Judged>> {
+    match bundles_of(target) {
+        Ok(paths) => paths.into_iter().map(Ok).collect(),
+        Err(failure) => vec![Err((target.to_owned(), Err(refused(failure))))],
+    }
+}
+
+/// The usual advice on a damaged bundle is to verify it, which was just tried.
+fn refused(failure: Failure) -> Explained {
+    let explained = Explained::from(failure);
+    let hint = if explained.exit == Exit::Integrity { Some("try another copy".to_owned()) } else { explained.hint };
+    Explained { hint, ..explained }
 }
 
 fn render(judged: &[Judged]) -> Report {
@@ -78,7 +99,18 @@ fn render(judged: &[Judged]) -> Report {
     }
     let warnings = warnings(judged);
     let exit = judged.iter().map(|(_, result)| exit_of(result)).max_by_key(|exit| severity(*exit)).unwrap_or(Exit::Success);
-    Report { text, json: object(judged), warnings, exit }
+    let error = (exit != Exit::Success).then(|| Explained::new(exit, unsound(judged), None));
+    Report { text, json: object(judged), warnings, error }
+}
+
+fn unsound(judged: &[Judged]) -> String {
+    match judged {
+        [(path, _)] => format!("bundle '{}' is not sound", path.display()),
+        _ => {
+            let count = judged.iter().filter(|(_, result)| !result.as_ref().is_ok_and(Verification::is_sound)).count();
+            format!("{count} of {} are not sound", screen::count(judged.len() as u64, "bundle"))
+        }
+    }
 }
 
 fn warnings(judged: &[Judged]) -> Vec<String> {
@@ -112,7 +144,7 @@ fn severity(exit: Exit) -> u8 {
     }
 }
 
-fn text(path: &std::path::Path, result: &Result<Verification, Explained>) -> String {
+fn text(path: &Path, result: &Result<Verification, Explained>) -> String {
     let path = screen::escape(&path.to_string_lossy());
     let verification = match result {
         Ok(verification) => verification,
@@ -153,7 +185,7 @@ fn object(judged: &[Judged]) -> serde_json::Map<String, Value> {
     object.as_object().cloned().unwrap_or_default()
 }
 
-fn one(path: &std::path::Path, result: &Result<Verification, Explained>) -> Value {
+fn one(path: &Path, result: &Result<Verification, Explained>) -> Value {
     let verification = match result {
         Ok(verification) => verification,
         Err(explained) => {
