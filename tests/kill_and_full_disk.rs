@@ -63,7 +63,7 @@ impl Fault {
     fn can_hit(self, call: &Call) -> bool {
         let takes_away = ["unlink", "unlinkat", "rmdir"].contains(&call.name.as_str());
         // What goes to standard output is no file; removing is how a failed run cleans up.
-        self == Fault::Kill || !takes_away && !(call.writes() && call.text.contains("(1<"))
+        self == Fault::Kill || !(takes_away || call.writes() && call.text.contains("(1<"))
     }
 }
 
