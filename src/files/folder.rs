@@ -107,6 +107,21 @@ impl Folder {
         rustix::fs::unlinkat(&*self.descriptor, name, AtFlags::empty()).map_err(FileError::on("remove", &self.path.join(name)))
     }
 
+    /// Removes hidden files that a killed run left. Only for who holds the folder's lock: then nobody is using one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_hidden(&self) -> Result<(), FileError> {
+        let listing = std::fs::read_dir(&self.path).map_err(FileError::io("list folder", &self.path))?;
+        for item in listing {
+            let name = item.map_err(FileError::io("list folder", &self.path))?.file_name();
+            if let Some(name) = name.to_str().filter(|name| name.starts_with(".airkeep-") && name.ends_with(".partial")) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes that an ordinary user can still write here.
     ///
     /// # Errors

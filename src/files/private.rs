@@ -57,13 +57,23 @@ pub fn check_private_folder(path: &Path) -> Result<(), FileError> {
     Err(FileError::Folder { path: path.to_owned(), fault })
 }
 
-/// Makes a folder with mode 0700 whatever the umask. Its parent must exist.
+/// Makes a folder with mode 0700 whatever the umask, and makes its name durable. Its parent must exist.
 ///
 /// # Errors
 /// What the system says.
 pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
     std::fs::DirBuilder::new().mode(0o700).create(path).map_err(FileError::io("make folder", path))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(FileError::io("set the mode of", path))
+    let finished = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(FileError::io("set the mode of", path));
+    finished.and_then(|()| sync_parent(path)).inspect_err(|_| {
+        // Empty, and made a moment ago; on the way out of an error there is nobody left to tell.
+        let _ = std::fs::remove_dir(path);
+    })
+}
+
+fn sync_parent(path: &Path) -> Result<(), FileError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent.canonicalize().map_err(FileError::io("open folder", parent))?;
+    Folder::open(&parent)?.sync()
 }
 
 /// Takes the one lock of a folder, on the folder itself: no lock file that could be left behind. It goes with the last descriptor.

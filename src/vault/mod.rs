@@ -100,6 +100,7 @@ impl Vault {
         check_private_folder(path)?;
         let folder = Folder::open(path)?;
         lock_folder(&folder)?;
+        folder.remove_hidden()?;
         let bundles = bundles_in(&folder)?;
         let (set, last) = match read_identity(&folder)? {
             Some(identity) => (identity.set, identity.last),
