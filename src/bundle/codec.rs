@@ -44,7 +44,7 @@ pub enum Compression {
 
 impl Compression {
     /// What is sealed with when nobody chose; docs/performance.md says why.
-    pub const DEFAULT: Compression = Compression::Gzip(4);
+    pub const DEFAULT: Compression = Compression::Gzip(5);
 
     /// The codec that the core names.
     pub fn codec(self) -> Codec {

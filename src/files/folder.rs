@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 use super::FileError;
 
@@ -50,7 +51,7 @@ impl Folder {
     pub fn has(&self, name: &str) -> Result<bool, FileError> {
         match rustix::fs::statat(&*self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(Errno::NOENT) => Ok(false),
             Err(source) => Err(FileError::on("look at", &self.path.join(name))(source)),
         }
     }
@@ -75,7 +76,12 @@ impl Folder {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         // Publishing goes through /proc; where that is missing the hidden name serves.
         let unnamed = match Path::new("/proc/self/fd").exists() {
-            true => rustix::fs::openat(&*self.descriptor, ".", flags | OFlags::TMPFILE, PRIVATE_FILE).ok(),
+            true => match rustix::fs::openat(&*self.descriptor, ".", flags | OFlags::TMPFILE, PRIVATE_FILE) {
+                Ok(descriptor) => Some(descriptor),
+                // open(2): what a kernel or file system without such files says. Any other error would meet a named file as well.
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => None,
+                Err(error) => return Err(action(error)),
+            },
             false => None,
         };
         let (descriptor, hidden) = match unnamed {
@@ -204,7 +210,7 @@ impl NewFile {
         match done {
             // A name that may not outlive a power cut is taken back: an error means that nothing is there.
             Ok(()) => folder.sync().inspect_err(|_| drop(folder.remove(name))),
-            Err(rustix::io::Errno::EXIST) => Err(FileError::Exists { path: folder.path.join(name) }),
+            Err(Errno::EXIST) => Err(FileError::Exists { path: folder.path.join(name) }),
             Err(source) => Err(FileError::on("publish", &folder.path.join(name))(source)),
         }
     }

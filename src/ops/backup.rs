@@ -156,7 +156,6 @@ impl Backup {
         let new = vault.folder().new_file(&mut *environment.entropy)?;
         let (sealed, manifest) = self.seal(&core, ring, &new, environment, &mut warnings)?;
         new.sync()?;
-        new.evict();
         let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
         new.publish(&name)?;
@@ -269,6 +268,7 @@ impl Backup {
 
     fn verify(&self, new: &NewFile, ring: &Keyring, environment: &Environment) -> Result<Level, Failure> {
         let failure = |source| Failure::ReadBack { vault: self.vault.clone(), source };
+        new.evict();
         let mut front = read_front(new.file()).map_err(failure)?;
         let mut unlocked = unlock(new.file(), &front, ring).map_err(failure)?;
         let mut sink = Nowhere;

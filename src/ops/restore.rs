@@ -176,12 +176,6 @@ impl Target {
             new.publish(&name)?;
             self.published.push((folder, name));
         }
-        for made in &self.made_folders {
-            if let Some(parent) = made.parent() {
-                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                Folder::open(&parent.canonicalize().map_err(FileError::io("open folder", parent))?)?.sync()?;
-            }
-        }
         self.is_complete = true;
         Ok(())
     }
