@@ -20,7 +20,7 @@ pub mod ops;
 pub mod vault;
 
 pub use bundle::{Compression, Keyring, Label, Level};
-pub use crypto::{KeyFileKey, Passphrase};
+pub use crypto::{KeyFileKey, Passphrase, PassphraseError};
 pub use ops::{Backup, BackupReport, Environment, Failure, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest, inspect};
 
 /// The code in the README is compiled as a test of the documentation.

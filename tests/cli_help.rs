@@ -4,7 +4,7 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 5] = ["backup", "verify", "restore", "info", "recover-text"];
+const COMMANDS: [&str; 6] = ["backup", "verify", "restore", "info", "key", "recover-text"];
 
 #[test]
 fn help_is_the_golden_text() {

@@ -132,6 +132,13 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     surgery::flip(&mut hurt, "frames/00000001");
     home.write("hurt.akb", &hurt, 0o600);
     home.write("no.akb", "no bundle", 0o600);
+
+    reader.read("airkeep key list", &parsed(&home, 0, &["key", "list", "app.akb", "--json"]));
+    reader.read("airkeep key new", &parsed(&home, 0, &["key", "new", "new.key", "--json"]));
+    let rotate = ["key", "rotate", "airkeep-vault", "--json", "--key-file", "key", "--new-key-file", "new.key"];
+    reader.read("airkeep key list", &parsed(&home, 0, &rotate));
+    home.write("airkeep-vault/damaged.akb", &hurt[..9000], 0o600);
+    reader.read("airkeep key list", &parsed(&home, 13, &rotate));
     reader.read("airkeep verify", &parsed(&home, 13, &["verify", "hurt.akb", "no.akb", "app.akb", "--json", "--key-file", "key"]));
     for (code, arguments) in [
         (10, &["backup", "missing.db", "--json", "--key-file", "key"][..]),

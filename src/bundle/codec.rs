@@ -230,6 +230,9 @@ fn open_zstd(state: &mut zstd::bulk::Decompressor<'static>, member: &[u8], max: 
     if !is_one_frame {
         return None;
     }
+    if !has_legal_zstd_header(member) {
+        return None;
+    }
     // A writer that streams does not say how long the content is; then the limit is all that is known.
     let claimed = zstd::zstd_safe::get_frame_content_size(member).ok()?.unwrap_or(max as u64);
     if claimed > max as u64 {
@@ -239,6 +242,17 @@ fn open_zstd(state: &mut zstd::bulk::Decompressor<'static>, member: &[u8], max: 
     state.decompress_to_buffer(member, plain).ok()?;
     (plain.len() <= max).then_some(())
 }
+
+/// No dictionary, and a window that every decoder grants (docs/format.md section 5). Source: RFC 8878 section 3.1.1.1.
+fn has_legal_zstd_header(member: &[u8]) -> bool {
+    let Some(&[descriptor, window]) = member.get(4..6) else { return false };
+    let is_single_segment = descriptor & 0x20 != 0;
+    let base = 1_u64 << (10 + (window >> 3));
+    let has_dictionary = descriptor & 0x03 != 0;
+    !has_dictionary && (is_single_segment || base + base / 8 * u64::from(window & 7) <= ZSTD_WINDOW_MAX)
+}
+
+const ZSTD_WINDOW_MAX: u64 = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -298,6 +312,16 @@ mod tests {
             assert!(Opener::new(compression.codec()).open(&member, 1 << 20, &mut plain).is_err());
             assert!(plain.capacity() <= 4 << 20, "{compression}: {} bytes held", plain.capacity());
         }
+    }
+
+    #[test]
+    fn refuses_a_zstd_window_that_stock_tools_refuse() {
+        // RFC 8878: magic, a descriptor without content size, the window, one last raw block of one byte.
+        let frame = |window: u8| [&ZSTD_MAGIC[..], &[0, window], &[9, 0, 0], b"x"].concat();
+        let mut plain = Vec::new();
+        assert_eq!(Opener::new(Codec::Zstd).open(&frame(13 << 3), 10, &mut plain), Ok(()), "8 MiB");
+        assert_eq!(plain, b"x");
+        assert!(Opener::new(Codec::Zstd).open(&frame(13 << 3 | 1), 10, &mut plain).is_err(), "9 MiB");
     }
 
     #[test]

@@ -122,6 +122,13 @@ impl PublicCore {
             return Err(BundleError::Unsupported { what: "cipher suite", found: version.suite.to_string() });
         }
         let core: PublicCore = serde_json::from_slice(bytes).map_err(damaged)?;
+        // serde takes an array for a structure, the format does not.
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
+        for field in ["set", "predecessor", "journal_head"] {
+            if value[field].is_array() {
+                return Err(Damage::Field { member: "bundle.json", field }.into());
+            }
+        }
         core.check()?;
         Ok(core)
     }
@@ -231,6 +238,10 @@ pub(super) mod tests {
             ("\"sequence\": 7", "\"sequence\": 7.0"),
             ("262144", "262145"),
             ("20T23", "20 23"),
+            (
+                "{\n    \"id\": \"01010101010101010101010101010101\",\n    \"name\": \"set-00000001\"\n  }",
+                "[\"01010101010101010101010101010101\", \"set-00000001\"]",
+            ),
             ("\"manual\"", "\"Manual\""),
             ("40404040", "4040404A"),
         ];

@@ -54,6 +54,9 @@ pub enum BundleError {
         /// How many.
         found: usize,
     },
+    /// The only slots that are left would go.
+    #[error("the last key slot cannot be removed: nobody could open the bundle again")]
+    LastSlot,
     /// No slot opens.
     #[error("no key slot opens with the given keys")]
     KeyRejected,

@@ -8,6 +8,7 @@ use super::frame_check::{State, Task, worker};
 use super::front::{Cursor, Front, Unlocked};
 use super::index::{Entry, FrameContent, Index};
 use super::level::Level;
+use super::limits::FINDINGS_MAX;
 use super::medium::Medium;
 use super::outer::{BLOCK, is_zero, member, padding};
 use super::pipeline::Pipeline;
@@ -20,7 +21,7 @@ use crate::crypto::{Digest, Sha256};
 /// What a pass found.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Everything that is wrong, in the order of the file.
+    /// What is wrong, in the order of the file; the first thousand things.
     pub findings: Vec<Finding>,
     /// Frames that the file has.
     pub frames: u64,
@@ -258,7 +259,12 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         self.spoil(last);
     }
 
+    /// Records a finding. Beyond the limit nothing more is kept: the first thousand tell what there is to know of a medium, and whoever made a
+    /// bundle to have more would only fill the memory.
     fn find(&mut self, level: Level, damage: Damage, frames: Option<(u64, u64)>) {
+        if self.outcome.findings.len() >= FINDINGS_MAX {
+            return;
+        }
         let entries = match (self.index, frames) {
             (Some(index), Some((first, last))) => index
                 .entries

@@ -17,7 +17,7 @@ use super::slots::{Keyring, SlotTable};
 use super::tail::{Hint, sums_line};
 use super::walk::{Step, Walk};
 use super::{BundleError, Damage};
-use crate::crypto::{BundleKeys, Digest, decode_hex};
+use crate::crypto::{BundleKeys, Digest, RootKey, decode_hex};
 
 /// What a bundle says of itself to anybody.
 #[derive(Debug)]
@@ -31,11 +31,19 @@ pub struct Front {
     /// Damage of `RECOVER.txt`, which hurts nothing else, until an examination takes it into its findings.
     pub(super) recover_damage: Option<Damage>,
     pub(super) core_sum: Digest,
+    pub(super) core_stored: Vec<u8>,
+    /// Offset of the header of `RECOVER.txt`: from here on a change of keys copies.
+    pub(super) recover_start: u64,
     slots_stored: Vec<u8>,
     slots_mac: [u8; 32],
 }
 
 impl Front {
+    /// The root key and the keys derived from it.
+    pub(super) fn root(&self, ring: &Keyring) -> Result<(RootKey, BundleKeys), BundleError> {
+        self.slots.root(ring, &self.slots_stored, &self.slots_mac)
+    }
+
     /// Whether every key of a ring opens a slot, not just one of them.
     ///
     /// # Errors
@@ -96,10 +104,11 @@ pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError>
     if let Some(signer) = core.signer {
         return Err(BundleError::Unsupported { what: "a bundle with the signer", found: signer });
     }
+    let recover_start = cursor.offset;
     let recover_damage = check_recover(&mut cursor, &core.recover_sha256)?;
     let slots = SlotTable::decode(&slots_stored, core.id, core_sum)?;
     let slots_mac = decode_mac(&mac_stored).ok_or(Damage::Field { member: "slots.mac", field: "text" })?;
-    Ok(Front { core, slots, frames_start: cursor.offset, recover_damage, core_sum, slots_stored, slots_mac })
+    Ok(Front { core, slots, frames_start: cursor.offset, recover_damage, core_sum, core_stored, recover_start, slots_stored, slots_mac })
 }
 
 /// Opens a slot with one of the keys, then index and manifest.

@@ -20,6 +20,8 @@ pub const ENTRIES_MAX: u64 = 65_536;
 pub const INDEX_MAX: u64 = 32 * 1024 * 1024;
 /// Most bytes of the manifest.
 pub const MANIFEST_MAX: u64 = 16 * 1024 * 1024;
+/// Most findings that a report keeps.
+pub const FINDINGS_MAX: usize = 1000;
 /// Exact size of `end`.
 pub const END_LEN: u64 = 512;
 /// Largest whole number that every JSON reader keeps exactly (RFC 8259 section 6).

@@ -26,15 +26,18 @@ impl<T: Send + 'static> Pipeline<T> {
         let (queue, tasks) = bounded::<(T, Sender<T>)>(depth);
         let spawn = |_| {
             let (tasks, mut work) = (tasks.clone(), worker());
-            std::thread::spawn(move || {
+            let run = move || {
                 for (mut task, done) in tasks {
                     work(&mut task);
                     // The coordinator may have given up on an error; then nobody waits for this result.
                     let _ = done.send(task);
                 }
-            })
+            };
+            std::thread::Builder::new().spawn(run)
         };
-        Pipeline { queue: Some(queue), under_way: VecDeque::new(), depth, workers: (0..workers).map(spawn).collect() }
+        // Fewer threads than wished for are only slower. Without any the queue has no reader, and submitting says so.
+        let workers = (0..workers).map_while(|number| spawn(number).ok()).collect();
+        Pipeline { queue: Some(queue), under_way: VecDeque::new(), depth, workers }
     }
 
     /// True if a result must be taken before another task goes in.

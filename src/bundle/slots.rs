@@ -63,13 +63,13 @@ pub struct SlotTable {
     core_sha256: Digest,
     /// How often the keys were changed, from 1.
     pub generation: u64,
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
 }
 
 /// One way to unwrap the root key, as stored.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
-enum Slot {
+pub(super) enum Slot {
     Passphrase { id: String, iterations: u64, salt: String, wrapped: String },
     KeyFile { id: String, wrapped: String },
 }
@@ -96,21 +96,30 @@ impl SlotTable {
             return Err(BundleError::KeyCount { found: ring.len() });
         }
         let mut slots = Vec::new();
-        for passphrase in &ring.passphrases {
-            let salt: [u8; SALT_LEN] = random(entropy);
-            let wrapped = Kek::from_passphrase(passphrase, &salt, Iterations::DEFAULT).wrap(root);
-            slots.push(Slot::Passphrase {
-                id: new_id(&slots, entropy),
-                iterations: Iterations::DEFAULT.count().into(),
-                salt: encode_hex(&salt),
-                wrapped: encode_hex(&wrapped),
-            });
-        }
-        for key in &ring.key_files {
-            let wrapped = encode_hex(&Kek::from_key_file(key).wrap(root));
-            slots.push(Slot::KeyFile { id: new_id(&slots, entropy), wrapped });
-        }
+        Slot::wrap_each(ring, root, &mut slots, entropy);
         Ok(SlotTable { format: FORMAT.to_owned(), bundle, core_sha256: core, generation: 1, slots })
+    }
+
+    /// The table that follows this one, with other slots.
+    ///
+    /// # Errors
+    /// [`BundleError::LastSlot`] without any, [`BundleError::KeyCount`] with more than 16.
+    pub(super) fn successor(&self, slots: Vec<Slot>) -> Result<SlotTable, BundleError> {
+        match slots.len() {
+            0 => Err(BundleError::LastSlot),
+            1..=SLOT_COUNT_MAX => Ok(SlotTable { format: FORMAT.to_owned(), generation: self.generation + 1, slots, ..*self }),
+            found => Err(BundleError::KeyCount { found }),
+        }
+    }
+
+    /// How many slots there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether a slot has this id.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.slots.iter().any(|slot| slot.id() == id)
     }
 
     /// The bytes to store: one slot per line, padded to the fixed size.
@@ -149,6 +158,11 @@ impl SlotTable {
             return Err(BundleError::Unsupported { what: "slots format", found: version.format });
         }
         let table: SlotTable = serde_json::from_slice(bytes).map_err(damaged)?;
+        // serde takes an array for a structure, the format does not.
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
+        if value["slots"].as_array().is_none_or(|slots| slots.iter().any(|slot| !slot.is_object())) {
+            return Err(illegal("slots"));
+        }
         if table.bundle != bundle || table.core_sha256 != core {
             return Err(illegal("bundle"));
         }
@@ -181,8 +195,14 @@ impl SlotTable {
     /// # Errors
     /// [`BundleError::KeyRejected`] if no slot opens; [`BundleError::Damaged`] if one does and the MAC differs.
     pub fn unlock(&self, ring: &Keyring, stored: &[u8], mac: &[u8; 32]) -> Result<BundleKeys, BundleError> {
+        self.root(ring, stored, mac).map(|(_, keys)| keys)
+    }
+
+    /// As [`SlotTable::unlock`], with the root key itself, which is needed to wrap it anew.
+    pub(super) fn root(&self, ring: &Keyring, stored: &[u8], mac: &[u8; 32]) -> Result<(RootKey, BundleKeys), BundleError> {
         let root = self.slots.iter().find_map(|slot| slot.open(ring)).ok_or(BundleError::KeyRejected)?;
-        self.check_mac(&root, stored, mac)
+        let keys = self.check_mac(&root, stored, mac)?;
+        Ok((root, keys))
     }
 
     /// Whether every key of the ring opens a slot.
@@ -223,7 +243,25 @@ impl SlotTable {
 }
 
 impl Slot {
-    fn id(&self) -> &str {
+    /// Wraps the root key once more for each key of a ring.
+    pub(super) fn wrap_each(ring: &Keyring, root: &RootKey, slots: &mut Vec<Slot>, entropy: &mut dyn Entropy) {
+        for passphrase in &ring.passphrases {
+            let salt: [u8; SALT_LEN] = random(entropy);
+            let wrapped = Kek::from_passphrase(passphrase, &salt, Iterations::DEFAULT).wrap(root);
+            slots.push(Slot::Passphrase {
+                id: new_id(slots, entropy),
+                iterations: Iterations::DEFAULT.count().into(),
+                salt: encode_hex(&salt),
+                wrapped: encode_hex(&wrapped),
+            });
+        }
+        for key in &ring.key_files {
+            let wrapped = encode_hex(&Kek::from_key_file(key).wrap(root));
+            slots.push(Slot::KeyFile { id: new_id(slots, entropy), wrapped });
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
         match self {
             Slot::Passphrase { id, .. } | Slot::KeyFile { id, .. } => id,
         }

@@ -170,6 +170,18 @@ fn every_cut_and_every_inserted_byte_is_found() {
     }
 }
 
+#[test]
+fn headers_that_repeat_for_ever_fill_no_report() {
+    let bundle = seal(&[b"x"], Compression::None, 5);
+    let start = read_front(&bundle).unwrap().frames_start as usize;
+    let mut bomb = bundle[..start].to_vec();
+    // Headers of an index that is too short to be one, and of frames that are there once each and never whole.
+    (0..5000).for_each(|_| bomb.extend_from_slice(&outer::header("index", 1)));
+    (0..5000).for_each(|number| bomb.extend_from_slice(&outer::header(&outer::member::frame(2 * number), 64)));
+    let outcome = examine(&bomb, None, Level::Sums, &mut Collected::default()).unwrap();
+    assert!((1..=limits::FINDINGS_MAX).contains(&outcome.findings.len()), "{} findings", outcome.findings.len());
+}
+
 /// Bytes with places that give an error, as a scratched disc does.
 struct Scratched<'b>(&'b [u8], std::ops::Range<u64>);
 

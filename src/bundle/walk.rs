@@ -133,7 +133,9 @@ impl<'m, M: Medium + ?Sized> Walk<'m, M> {
             let number = std::str::from_utf8(&block[7..15]).ok()?.parse().ok()?;
             return self.recognise(block, number).filter(|_| number >= self.next).map(|_| Found::Frame { number, offset });
         }
-        (block.starts_with(b"index\0") && size_in(block, member::INDEX).is_some()).then_some(Found::Index { offset })
+        // Only what `step` will take for the index, or every such block would be a gap of its own.
+        let size = block.starts_with(b"index\0").then(|| size_in(block, member::INDEX)).flatten();
+        size.filter(|&size| size <= sealed_max(INDEX_MAX) && is_sealed(size)).map(|_| Found::Index { offset })
     }
 
     fn block(&self, offset: u64) -> io::Result<[u8; BLOCK as usize]> {

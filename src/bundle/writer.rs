@@ -109,8 +109,10 @@ impl<'e, W: Write> BundleWriter<'e, W> {
         let root = RootKey::generate(entropy);
         let keys = Arc::new(root.derive(&Context::new(&core.id.0, &core_sum)));
         let slots = SlotTable::seal(ring, &root, core.id, core_sum, entropy)?.encode();
-        let mut out = Hashing { inner: out, written: 0, hash: Sha256::new() };
-        write_front(&mut out, &core_bytes, &slots, &keys).map_err(|source| BundleError::Write { source })?;
+        let mut out = Hashing::new(out);
+        let front = write_front(&mut out, &core_bytes, &slots, &keys);
+        let front = front.and_then(|()| write_member(&mut out, member::RECOVER, RECOVER_TEXT.as_bytes()));
+        front.map_err(|source| BundleError::Write { source })?;
         let sealing = Sealing { keys, id: core.id, compression, frame_size: core.frame_size };
         Ok(BundleWriter {
             frames_start: out.written,
@@ -308,10 +310,20 @@ impl Task {
 }
 
 /// Counts and hashes what goes through.
-struct Hashing<W> {
+pub(super) struct Hashing<W> {
     inner: W,
     written: u64,
     hash: Sha256,
+}
+
+impl<W> Hashing<W> {
+    pub(super) fn new(inner: W) -> Hashing<W> {
+        Hashing { inner, written: 0, hash: Sha256::new() }
+    }
+
+    pub(super) fn digest(self) -> Digest {
+        self.hash.finish()
+    }
 }
 
 impl<W: Write> Write for Hashing<W> {
@@ -327,7 +339,8 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-fn write_front(out: &mut impl Write, core: &[u8], slots: &[u8], keys: &BundleKeys) -> io::Result<()> {
+/// Writes the public members up to `RECOVER.txt`: those that a change of keys makes anew.
+pub(super) fn write_front(out: &mut impl Write, core: &[u8], slots: &[u8], keys: &BundleKeys) -> io::Result<()> {
     let mac = format!("{}\n", encode_hex(&keys.header.slots_mac(slots)));
     let sums = sums_line(&Digest::of(core), member::CORE)
         + &sums_line(&Digest::of(slots), member::SLOTS)
@@ -335,8 +348,7 @@ fn write_front(out: &mut impl Write, core: &[u8], slots: &[u8], keys: &BundleKey
     write_member(out, member::CORE, core)?;
     write_member(out, member::SLOTS, slots)?;
     write_member(out, member::SLOTS_MAC, mac.as_bytes())?;
-    write_member(out, member::SLOTS_SUMS, sums.as_bytes())?;
-    write_member(out, member::RECOVER, RECOVER_TEXT.as_bytes())
+    write_member(out, member::SLOTS_SUMS, sums.as_bytes())
 }
 
 fn write_member(out: &mut impl Write, name: &str, content: &[u8]) -> io::Result<()> {

@@ -29,6 +29,37 @@ pub struct KeyArguments {
     key_file: Vec<PathBuf>,
 }
 
+/// The flags that name keys to come.
+#[derive(Args)]
+#[command(next_help_heading = "New keys")]
+pub struct NewKeyArguments {
+    /// Read a new passphrase from a file that others cannot read
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Vec<PathBuf>,
+    /// Read a new passphrase from an open file descriptor
+    #[arg(long, value_name = "N")]
+    new_passphrase_fd: Vec<u32>,
+    /// Use a new key file
+    #[arg(long, value_name = "FILE")]
+    new_key_file: Vec<PathBuf>,
+}
+
+impl NewKeyArguments {
+    /// Collects the new keys: all that flags name, else a passphrase that is typed twice.
+    pub fn ring(&self) -> Result<Keyring, Explained> {
+        let mut ring = named(&self.new_key_file, &self.new_passphrase_file, &self.new_passphrase_fd)?;
+        if ring.is_empty() {
+            let Some(mut terminal) = Terminal::open().map_err(|error| no_answer(&error))? else {
+                let hint = "give --new-passphrase-file, --new-passphrase-fd or --new-key-file";
+                return Err(Explained::new(Exit::Key, "no new key was given, and there is no terminal to ask on", Some(hint)));
+            };
+            ring.passphrases.push(ask_twice(&mut terminal, "New passphrase (at least 14 bytes): ")?);
+        }
+        check_for_sealing(&ring)?;
+        Ok(ring)
+    }
+}
+
 /// The section of a help text.
 pub const HELP: &str =
     "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE, the service credential 'airkeep.passphrase' (systemd), the terminal; never from an argument's value. Make a key file by:
@@ -50,29 +81,36 @@ pub enum Purpose {
 impl KeyArguments {
     /// Collects the keys: all that flags name, else the first of environment, service credentials, terminal.
     pub fn ring(&self, purpose: Purpose) -> Result<Keyring, Explained> {
-        let mut ring = Keyring::default();
-        for path in &self.key_file {
-            ring.key_files.push(read_key_file(path)?);
-        }
-        for path in &self.passphrase_file {
-            ring.passphrases.push(read_passphrase_file(path)?);
-        }
-        for number in &self.passphrase_fd {
-            ring.passphrases.push(read_descriptor(*number)?);
-        }
+        let mut ring = named(&self.key_file, &self.passphrase_file, &self.passphrase_fd)?;
         if ring.is_empty() {
             ring.passphrases.extend(unnamed(purpose)?);
         }
-        ring.dedup();
         if purpose == Purpose::Seal {
-            for passphrase in &ring.passphrases {
-                passphrase
-                    .check_for_sealing()
-                    .map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("use a longer passphrase, or a key file")))?;
-            }
+            check_for_sealing(&ring)?;
         }
         Ok(ring)
     }
+}
+
+fn named(key_files: &[PathBuf], passphrase_files: &[PathBuf], descriptors: &[u32]) -> Result<Keyring, Explained> {
+    let mut ring = Keyring::default();
+    for path in key_files {
+        ring.key_files.push(read_key_file(path)?);
+    }
+    for path in passphrase_files {
+        ring.passphrases.push(read_passphrase_file(path)?);
+    }
+    for number in descriptors {
+        ring.passphrases.push(read_descriptor(*number)?);
+    }
+    ring.dedup();
+    Ok(ring)
+}
+
+fn check_for_sealing(ring: &Keyring) -> Result<(), Explained> {
+    let too_short =
+        |error: airkeep::PassphraseError| Explained::new(Exit::Key, error.to_string(), Some("use a longer passphrase, or a key file"));
+    ring.passphrases.iter().try_for_each(|passphrase| passphrase.check_for_sealing().map_err(too_short))
 }
 
 fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
@@ -93,7 +131,7 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
         return if purpose == Purpose::OpenIfGiven { Ok(None) } else { Err(no_key()) };
     };
     match purpose {
-        Purpose::Seal => ask_twice(&mut terminal).map(Some),
+        Purpose::Seal => ask_twice(&mut terminal, "Passphrase (at least 14 bytes): ").map(Some),
         Purpose::OpenIfGiven => {
             let answer = ask(&mut terminal, "Passphrase (empty to verify without a key): ")?;
             if answer.is_empty() { Ok(None) } else { typed(&answer).map(Some) }
@@ -102,8 +140,8 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
     }
 }
 
-fn ask_twice(terminal: &mut Terminal) -> Result<Passphrase, Explained> {
-    let first = typed(&ask(terminal, "Passphrase (at least 14 bytes): ")?)?;
+fn ask_twice(terminal: &mut Terminal, prompt: &str) -> Result<Passphrase, Explained> {
+    let first = typed(&ask(terminal, prompt)?)?;
     first
         .check_for_sealing()
         .map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("several words are easy to remember and hard to guess")))?;
@@ -150,13 +188,30 @@ fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
     let place = if Path::new("/proc/self/fd").exists() { "/proc/self/fd" } else { "/dev/fd" };
     let failed =
         |error: std::io::Error| Explained::new(Exit::Key, format!("cannot read a passphrase from descriptor {number}: {error}"), None);
-    let file = std::fs::File::open(format!("{place}/{number}")).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Explained::new(Exit::Key, format!("file descriptor {number} is not open"), None),
-        _ => failed(error),
-    })?;
+    let by_name = || {
+        std::fs::File::open(format!("{place}/{number}")).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Explained::new(Exit::Key, format!("file descriptor {number} is not open"), None),
+            _ => failed(error),
+        })
+    };
+    let file = duplicate(number).map_or_else(by_name, Ok)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
     file.take(4097).read_to_end(&mut bytes).map_err(failed)?;
     parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&bytes))
+}
+
+/// The descriptor itself, with its place in the file and whatever rights it was opened with; opening it anew by name would begin at the
+/// start of the file again, and needs a permission that the caller may have given up.
+#[cfg(target_os = "linux")]
+fn duplicate(number: u32) -> Option<std::fs::File> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
+    pidfd_getfd(own, number.try_into().ok()?, PidfdGetfdFlags::empty()).ok().map(Into::into)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn duplicate(_: u32) -> Option<std::fs::File> {
+    None
 }
 
 fn parse(place: &str, result: Result<Passphrase, impl std::error::Error>) -> Result<Passphrase, Explained> {

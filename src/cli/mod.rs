@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod info;
 mod json;
+mod key;
 mod keys;
 mod recover_text;
 mod restore;
@@ -36,6 +37,7 @@ enum Command {
     Verify(verify::Arguments),
     Restore(restore::Arguments),
     Info(info::Arguments),
+    Key(key::Arguments),
     RecoverText(recover_text::Arguments),
 }
 
@@ -55,9 +57,21 @@ pub struct Report {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    protect_memory();
     std::panic::set_hook(Box::new(|panic| screen::error_line(&format!("this is a bug in airkeep: {panic}"))));
     // The hook has said what happened; the code says that it was not the user's fault.
     catch_unwind(run).unwrap_or(Exit::Bug).into()
+}
+
+/// No core dump and no debugger of the same account may show a passphrase; and as many open files as the system grants, since every
+/// database of a restore stays open until all are verified. What the system refuses changes nothing else.
+fn protect_memory() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
 }
 
 fn run() -> Exit {
@@ -71,6 +85,7 @@ fn run() -> Exit {
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
+        Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
         Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
     };
     match result {

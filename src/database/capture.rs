@@ -49,6 +49,8 @@ pub struct Capture {
     source: Source,
     facts: SourceFacts,
     content: Content,
+    /// Of the file when the moment was fixed: as long as somebody reads, SQLite never makes it shorter.
+    least_bytes: u64,
 }
 
 /// Where the pages come from; the connection ends before what lies under it.
@@ -71,7 +73,7 @@ impl Capture {
             Begun::NeedsRecovery(cause) => recover::begin(&source, options, cause)?,
         };
         let captured_at = (options.clock)();
-        source.metadata()?;
+        let least_bytes = source.metadata()?.len();
         let pages = pages::choose_reader(&reading.connection, options.pages);
         let mut facts = SourceFacts {
             recovered: reading.is_recovered,
@@ -81,6 +83,7 @@ impl Capture {
         };
         let problems = std::mem::take(&mut reading.problems);
         let content = Content::hold(&source, reading, pages, options)?;
+        source.require_length(least_bytes)?;
         if !content.are_pages_in_image && content.image.is_none() {
             facts.route = Route::Stream;
         }
@@ -88,7 +91,7 @@ impl Capture {
         if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
             return Err(source.corrupt(facts.check.messages));
         }
-        Ok(Self { source, facts, content })
+        Ok(Self { source, facts, content, least_bytes })
     }
 
     /// What is known about the captured state.
@@ -135,6 +138,9 @@ impl Capture {
     /// # Errors
     /// [`DatabaseError::Replaced`] if another file took its place or it was removed.
     pub fn finish(self) -> Result<(), DatabaseError> {
+        if !self.content.are_pages_in_image && self.content.image.is_none() {
+            self.source.require_length(self.least_bytes)?;
+        }
         drop(self.content);
         self.source.metadata().map(drop)
     }

@@ -30,7 +30,10 @@ pub fn harden(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> 
         connection.set_db_config(setting, value)?;
     }
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest_value(size_bytes))?;
-    connection.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")
+    connection.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
+    // One limit for the whole process; beyond it a check ends as *unchecked* instead of taking the machine down.
+    let heap_bytes = i64::from(longest_value(size_bytes)).saturating_mul(4).max(HEAP_LIMIT_BYTES);
+    connection.execute_batch(&format!("PRAGMA hard_heap_limit={heap_bytes}"))
 }
 
 /// Goes on where the schema is damaged, taking of it what can be read; only for files that nobody can write through this
@@ -46,6 +49,7 @@ fn longest_value(size_bytes: u64) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }
 
+const HEAP_LIMIT_BYTES: i64 = 512 << 20;
 const SMALLEST_LIMIT_BYTES: u64 = 32 << 20;
 /// SQLite's own default.
 const LARGEST_LIMIT_BYTES: u64 = 1_000_000_000;

@@ -39,6 +39,7 @@ pub(super) enum Begun {
 /// Opens the live file read-only and fixes the moment.
 pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Begun, DatabaseError> {
     let started = Instant::now();
+    source.require_plain_sidecars()?;
     let tidy = Tidy::new(source);
     let explain = |error| source.explain("read", started.elapsed(), error);
     let connection = match open(source, OpenFlags::SQLITE_OPEN_READ_ONLY) {

@@ -47,11 +47,30 @@ impl Source {
         }
     }
 
+    /// Insists that nobody cut the file while it was read: SQLite would take what is missing for zeros.
+    pub(super) fn require_length(&self, least_bytes: u64) -> Result<(), DatabaseError> {
+        match self.metadata()?.len() < least_bytes {
+            true => Err(DatabaseError::Replaced { path: self.path.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// The path of a file that SQLite keeps beside the database.
     pub(super) fn sidecar(&self, suffix: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
         path.push(suffix);
         path.into()
+    }
+
+    /// Refuses sidecars that are no regular files: SQLite opens them without asking, and would wait for ever for a named pipe.
+    pub(super) fn require_plain_sidecars(&self) -> Result<(), DatabaseError> {
+        for path in ["-journal", "-wal", "-shm"].map(|suffix| self.sidecar(suffix)) {
+            match std::fs::symlink_metadata(&path) {
+                Ok(found) if !found.is_file() => return Err(DatabaseError::NotAFile { found: kind_of(found.file_type()), path }),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The length of a sidecar, or nothing if there is none.

@@ -44,6 +44,25 @@ impl Folder {
         &self.descriptor
     }
 
+    /// Opens a folder in this one, making it with mode 0700 if it is missing; tells whether it was made. Links are not followed.
+    ///
+    /// # Errors
+    /// A link or another thing of that name, no permission.
+    pub fn open_or_make_folder(&self, name: &str) -> Result<(Folder, bool), FileError> {
+        let path = self.path.join(name);
+        let is_new = match rustix::fs::mkdirat(&*self.descriptor, name, Mode::RWXU) {
+            Ok(()) => true,
+            Err(rustix::io::Errno::EXIST) => false,
+            Err(source) => return Err(FileError::on("make folder", &path)(source)),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&*self.descriptor, name, flags, Mode::empty()).map_err(FileError::on("open folder", &path))?;
+        if is_new {
+            rustix::fs::fchmod(&opened, Mode::RWXU).map_err(FileError::on("set the mode of", &path))?;
+        }
+        Ok((Folder { path, descriptor: Arc::new(opened) }, is_new))
+    }
+
     /// Whether the folder has an entry of this name, of any kind.
     ///
     /// # Errors
@@ -203,8 +222,16 @@ impl NewFile {
             None => self.link(name),
             Some(hidden) => {
                 let renamed = rustix::fs::renameat_with(folder.descriptor(), &hidden, folder.descriptor(), name, RenameFlags::NOREPLACE);
-                self.hidden = renamed.is_err().then_some(hidden);
-                renamed
+                // NFS and many FUSE file systems know no such flag; a hard link replaces nothing either.
+                let named = match renamed {
+                    Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+                        rustix::fs::linkat(folder.descriptor(), &hidden, folder.descriptor(), name, AtFlags::empty())
+                            .and_then(|()| rustix::fs::unlinkat(folder.descriptor(), &hidden, AtFlags::empty()))
+                    }
+                    other => other,
+                };
+                self.hidden = named.is_err().then_some(hidden);
+                named
             }
         };
         match done {

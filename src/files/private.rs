@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
@@ -63,11 +63,22 @@ pub fn check_private_folder(path: &Path) -> Result<(), FileError> {
 /// What the system says.
 pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
     std::fs::DirBuilder::new().mode(0o700).create(path).map_err(FileError::io("make folder", path))?;
-    let finished = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(FileError::io("set the mode of", path));
+    let finished = own(path).map_err(FileError::on("set the mode of", path));
     finished.and_then(|()| sync_parent(path)).inspect_err(|_| {
         // Empty, and made a moment ago; on the way out of an error there is nobody left to tell.
         let _ = std::fs::remove_dir(path);
     })
+}
+
+/// Gives a folder mode 0700 through a descriptor, so that a link put in its place meanwhile changes nothing elsewhere.
+fn own(path: &Path) -> rustix::io::Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    // O_PATH needs no permission on the folder itself, which a umask may have taken.
+    let folder = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    match rustix::fs::fstat(&folder)?.st_mode & 0o777 {
+        0o700 => Ok(()),
+        _ => rustix::fs::chmod(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&folder)), Mode::RWXU),
+    }
 }
 
 fn sync_parent(path: &Path) -> Result<(), FileError> {
@@ -76,15 +87,26 @@ fn sync_parent(path: &Path) -> Result<(), FileError> {
     Folder::open(&parent)?.sync()
 }
 
-/// Takes the one lock of a folder, on the folder itself: no lock file that could be left behind. It goes with the last descriptor.
+/// The one lock of a folder, until it is dropped.
+#[derive(Debug)]
+pub struct FolderLock(Folder);
+
+/// Takes the one lock of a folder, on the folder itself: no lock file that could be left behind. It dies with the process.
 ///
 /// # Errors
 /// [`FileError::Locked`] if another process has it.
-pub fn lock_folder(folder: &Folder) -> Result<(), FileError> {
+pub fn lock_folder(folder: &Folder) -> Result<FolderLock, FileError> {
     match rustix::fs::flock(folder.descriptor(), FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(FolderLock(folder.clone())),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(FileError::Locked { path: folder.path().to_owned() }),
         Err(source) => Err(FileError::on("lock", folder.path())(source)),
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Said aloud: a child that was forked at this moment still holds a copy of the descriptor, and with it the lock.
+        let _ = rustix::fs::flock(self.0.descriptor(), FlockOperation::Unlock);
     }
 }
 

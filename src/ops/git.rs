@@ -31,6 +31,9 @@ fn ask(folder: &Path, arguments: &[&str]) -> Option<String> {
         .args(arguments)
         .env_clear()
         .envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        // A partial clone would fetch what it lacks, by a program that its configuration names (core.sshCommand and others).
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_ALLOW_PROTOCOL", "none")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -17,6 +17,7 @@ use crate::crypto::Entropy;
 use crate::files::{FileError, Folder, NewFile, Writeback, make_private_folder};
 
 const MANIFEST: &str = "manifest.json";
+const TENANTS: &str = "tenants";
 /// Files that SQLite would replay into a database of the same name.
 const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -150,7 +151,11 @@ impl Target {
             }
         };
         if chosen.iter().any(|source| split(&source.label).0) {
-            target.tenants = Some(open_or_make(&to.join("tenants"), &mut target.made_folders)?);
+            let (tenants, is_new) = target.folder.open_or_make_folder(TENANTS)?;
+            if is_new {
+                target.made_folders.push(to.join(TENANTS));
+            }
+            target.tenants = Some(tenants);
         }
         let needed_bytes = chosen.iter().map(|source| source.size_bytes).sum();
         let available_bytes = target.folder.free_bytes()?;
@@ -174,7 +179,13 @@ impl Target {
         }
         for Staged { folder, name, new, .. } in staged {
             new.publish(&name)?;
-            self.published.push((folder, name));
+            self.published.push((folder.clone(), name.clone()));
+            // Once more: what SQLite would replay may have come since the first look.
+            for sidecar in SIDECARS.map(|suffix| format!("{name}{suffix}")) {
+                if folder.has(&sidecar)? {
+                    return Err(Failure::TargetExists { path: folder.path().join(sidecar) });
+                }
+            }
         }
         self.is_complete = true;
         Ok(())
@@ -282,6 +293,7 @@ fn open_or_make(path: &Path, made: &mut Vec<PathBuf>) -> Result<Folder, FileErro
     if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         make_private_folder(path)?;
         made.push(path.to_owned());
+        return Folder::open(path); // just made: a link here was put by somebody else
     }
     // A link that a person gave is followed once, here; everything below goes through the descriptor.
     Folder::open(&path.canonicalize().map_err(FileError::io("open folder", path))?)

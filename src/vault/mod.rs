@@ -13,17 +13,19 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::limits::SEQUENCE_MAX;
 use crate::bundle::{Id, Predecessor, PublicCore, SetName, SetRef, UtcTime};
 use crate::crypto::{Entropy, encode_hex, random};
-use crate::files::{FileError, Folder, check_private_folder, lock_folder, make_private_folder};
+use crate::files::{FileError, Folder, FolderLock, check_private_folder, lock_folder, make_private_folder};
 
 pub use shelf::{Shelved, ShelvedState, bundles_in};
 
-const IDENTITY: &str = "vault.json";
+/// The file that makes a folder a vault.
+pub const IDENTITY: &str = "vault.json";
 const FORMAT: &str = "airkeep-vault/1";
 
 /// An open, locked vault.
 #[derive(Debug)]
 pub struct Vault {
     folder: Folder,
+    _lock: FolderLock,
     set: SetRef,
     /// The bundle that was sealed last, as `vault.json` has it.
     last: Option<Predecessor>,
@@ -99,14 +101,14 @@ impl Vault {
     fn open_existing(path: &Path, is_new: bool, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
         check_private_folder(path)?;
         let folder = Folder::open(path)?;
-        lock_folder(&folder)?;
+        let lock = lock_folder(&folder)?;
         folder.remove_hidden()?;
         let bundles = bundles_in(&folder)?;
         let (set, last) = match read_identity(&folder)? {
             Some(identity) => (identity.set, identity.last),
             None => (set_of(&bundles, path)?.unwrap_or_else(|| new_set(entropy)), None),
         };
-        Ok(Vault { folder, set, last, bundles, is_new })
+        Ok(Vault { folder, _lock: lock, set, last, bundles, is_new })
     }
 
     /// The folder.
