@@ -5,6 +5,7 @@
 //! the folder's descriptor, so that a path swapped for a symbolic link in the meantime changes nothing.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,6 +115,40 @@ impl Folder {
         let new = NewFile { folder: self.clone(), file: File::from(descriptor), hidden };
         rustix::fs::fchmod(&new.file, PRIVATE_FILE).map_err(FileError::on("set the mode of a file in", &self.path))?;
         Ok(new)
+    }
+
+    /// Makes a small file that appears complete and durable, or not at all. Nothing is ever replaced.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`], or what the system says.
+    pub fn write_new(&self, name: &str, content: &[u8], entropy: &mut dyn crate::crypto::Entropy) -> Result<(), FileError> {
+        self.write_unnamed(name, content, entropy)?.publish(name)
+    }
+
+    /// Puts a small file in place of what has the name, at one moment, durably.
+    ///
+    /// # Errors
+    /// What the system says; what had the name keeps it then.
+    pub fn write_over(&self, name: &str, content: &[u8], entropy: &mut dyn crate::crypto::Entropy) -> Result<(), FileError> {
+        self.write_unnamed(name, content, entropy)?.replace(name, entropy)
+    }
+
+    fn write_unnamed(&self, name: &str, content: &[u8], entropy: &mut dyn crate::crypto::Entropy) -> Result<NewFile, FileError> {
+        let new = self.new_file(entropy)?;
+        (&new.file).write_all(content).map_err(FileError::io("write", &self.path.join(name)))?;
+        new.sync()?;
+        Ok(new)
+    }
+
+    /// Reads a small file of the folder; of a longer one the first `max` bytes.
+    ///
+    /// # Errors
+    /// As [`Folder::open_file`].
+    pub fn read_file(&self, name: &str, max: u64) -> Result<Vec<u8>, FileError> {
+        let mut content = Vec::new();
+        let read = self.open_file(name)?.take(max).read_to_end(&mut content);
+        read.map_err(FileError::io("read", &self.path.join(name)))?;
+        Ok(content)
     }
 
     /// Makes entries of the folder durable.

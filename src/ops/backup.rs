@@ -5,7 +5,7 @@
 //! sealed: each is a cut of its own.
 
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::record::{Captured, source_record, tool};
@@ -16,8 +16,8 @@ use crate::bundle::{
 };
 use crate::crypto::{Digest, Entropy, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
-use crate::files::{FileError, Folder, NewFile, ScratchSpace, Writeback};
-use crate::vault::{Vault, bundle_name};
+use crate::files::{NewFile, ScratchSpace, Writeback};
+use crate::vault::{Vault, bundle_name, write_sidecar};
 
 /// A database and the name it gets in the bundle.
 #[derive(Debug, Clone)]
@@ -306,15 +306,4 @@ fn stranger_warning(bundle: &crate::vault::Shelved, set: &str) -> String {
         Unreadable(error) => format!("'{}' cannot be read: {error}", bundle.name),
         Closed(error) => error.to_string(),
     }
-}
-
-/// The sum of the whole file beside it, for couriers: `sha256sum -c` reads it.
-fn write_sidecar(folder: &Folder, name: &str, sha256: &Digest, entropy: &mut dyn Entropy) -> Result<(), FileError> {
-    let sidecar = format!("{name}.sha256");
-    let new = folder.new_file(entropy)?;
-    let line = format!("{sha256}  {name}\n");
-    let path: &Path = &folder.path().join(&sidecar);
-    std::io::Write::write_all(&mut new.file(), line.as_bytes()).map_err(FileError::io("write", path))?;
-    new.sync()?;
-    new.publish(&sidecar)
 }

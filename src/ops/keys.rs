@@ -4,7 +4,7 @@
 //! one by a rename: at every moment the name leads to a bundle that opens with the old keys or with the new ones. A run
 //! that was stopped is finished by running it again: bundles that are done already are recognised.
 
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use super::verify::open_bundle;
 use super::{Environment, Failure};
 use crate::bundle::{BundleError, Examination, KeyChange, Keyring, Level, Nowhere, SlotFacts, read_front, rekey, unlock};
-use crate::crypto::{Digest, Entropy, Sha256};
+use crate::crypto::{Digest, Sha256};
 use crate::files::{FileError, Folder, NewFile, Writeback, lock_folder};
+use crate::vault::refresh_sidecar;
 
 /// A change of keys for one bundle.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Rekey<'_> {
         let medium = open_bundle(path)?;
         let front = read_front(&medium).map_err(failure)?;
         if self.change.is_done(&front).map_err(failure)? {
-            refresh_sidecar(&folder, &name, file_digest(&medium, path)?, &mut *environment.entropy)?;
+            refresh_sidecar(&folder, &name, &file_digest(&medium, path)?, &mut *environment.entropy)?;
             return Ok(SlotReport {
                 path: path.to_owned(),
                 generation: front.slots.generation,
@@ -71,7 +72,7 @@ impl Rekey<'_> {
         new.sync()?;
         let slots = self.check(&new, environment).map_err(failure)?;
         new.replace(&name, &mut *environment.entropy)?;
-        refresh_sidecar(&folder, &name, rekeyed.sha256, &mut *environment.entropy)?;
+        refresh_sidecar(&folder, &name, &rekeyed.sha256, &mut *environment.entropy)?;
         Ok(SlotReport { path: path.to_owned(), generation: rekeyed.generation, slots, is_changed: true })
     }
 
@@ -111,12 +112,9 @@ pub fn list_slots(path: &Path) -> Result<SlotReport, Failure> {
 /// [`FileError::Exists`], or what the system says.
 pub fn make_key_file(path: &Path, environment: &mut Environment) -> Result<(), Failure> {
     let (folder, name) = place_of(path)?;
-    let new = folder.new_file(&mut *environment.entropy)?;
     let mut key = Zeroizing::new([0; 32]);
     environment.entropy.fill(&mut *key);
-    new.file().write_all(&*key).map_err(FileError::io("write", path))?;
-    new.sync()?;
-    Ok(new.publish(&name)?)
+    Ok(folder.write_new(&name, &*key, &mut *environment.entropy)?)
 }
 
 /// The folder that a file is in, links resolved once, and its name there.
@@ -137,23 +135,4 @@ fn file_digest(mut file: &std::fs::File, path: &Path) -> Result<Digest, FileErro
             len => hash.update(&buffer[..len]),
         }
     }
-}
-
-/// Puts the right sum into the file for couriers, where there is one.
-fn refresh_sidecar(folder: &Folder, name: &str, sha256: Digest, entropy: &mut dyn Entropy) -> Result<(), FileError> {
-    let sidecar = format!("{name}.sha256");
-    let line = format!("{sha256}  {name}\n");
-    if !folder.has(&sidecar)? {
-        return Ok(());
-    }
-    let path = folder.path().join(&sidecar);
-    let mut stored = String::new();
-    let read = folder.open_file(&sidecar)?.take(4096).read_to_string(&mut stored);
-    if read.is_ok() && stored == line {
-        return Ok(());
-    }
-    let new = folder.new_file(entropy)?;
-    new.file().write_all(line.as_bytes()).map_err(FileError::io("write", &path))?;
-    new.sync()?;
-    new.replace(&sidecar, entropy)
 }

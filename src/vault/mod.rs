@@ -5,6 +5,7 @@
 //! restore it); they are passed over. A vault whose `vault.json` is missing is the set of the bundles in it.
 
 mod shelf;
+mod sidecar;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use crate::crypto::{Entropy, encode_hex, random};
 use crate::files::{FileError, Folder, FolderLock, check_private_folder, lock_folder, make_private_folder};
 
 pub use shelf::{Shelved, ShelvedState, bundles_in};
+pub use sidecar::{refresh_sidecar, write_sidecar};
 
 /// The file that makes a folder a vault.
 pub const IDENTITY: &str = "vault.json";
@@ -175,11 +177,7 @@ impl Vault {
         let identity = Identity { format: FORMAT.to_owned(), set: self.set.clone(), last: Some(sealed) };
         let mut text = serde_json::to_vec_pretty(&identity).expect("text and numbers and nothing else");
         text.push(b'\n');
-        let new = self.folder.new_file(entropy)?;
-        let path = self.folder.path().join(IDENTITY);
-        std::io::Write::write_all(&mut new.file(), &text).map_err(FileError::io("write", &path))?;
-        new.sync()?;
-        new.replace(IDENTITY, entropy)?;
+        self.folder.write_over(IDENTITY, &text, entropy)?;
         self.last = identity.last;
         Ok(())
     }
@@ -210,11 +208,9 @@ fn read_identity(folder: &Folder) -> Result<Option<Identity>, VaultError> {
     if !folder.has(IDENTITY)? {
         return Ok(None);
     }
-    let path = folder.path().join(IDENTITY);
-    let mut text = Vec::new();
-    let read = std::io::Read::read_to_end(&mut std::io::Read::take(folder.open_file(IDENTITY)?, 1 << 16), &mut text);
-    read.map_err(FileError::io("read", &path))?;
-    let identity: Identity = serde_json::from_slice(&text).map_err(|source| VaultError::Identity { path, source })?;
+    let text = folder.read_file(IDENTITY, 1 << 16)?;
+    let damaged = |source| VaultError::Identity { path: folder.path().join(IDENTITY), source };
+    let identity: Identity = serde_json::from_slice(&text).map_err(damaged)?;
     match identity.format == FORMAT {
         true => Ok(Some(identity)),
         false => Err(VaultError::Format { found: identity.format }),
