@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ring.key_files.push(KeyFileKey::parse(&std::fs::read(key_file)?).ok_or("a key file has 32 bytes")?);
     }
 
-    let result = Verification::run(Path::new(bundle), VerifyRequest::default(), &ring, &Environment::system())?;
+    let result = Verification::run(Path::new(bundle), &VerifyRequest::default(), &ring, &Environment::system())?;
     for finding in &result.findings {
         println!("{} {} {:?}", finding.level, finding.damage, finding.entries);
     }

@@ -8,6 +8,7 @@
 //! | make a bundle | [`Backup`] |
 //! | prove one | [`Verification`] |
 //! | get databases back | [`Restore`] |
+//! | make a vault that signs | [`Init`] |
 //! | look at one | [`inspect`] |
 //!
 //! The rooms and what may import what are described in ARCHITECTURE.md, the bytes in docs/format.md.
@@ -19,9 +20,12 @@ pub mod files;
 pub mod ops;
 pub mod vault;
 
-pub use bundle::{Compression, Keyring, Label, Level};
-pub use crypto::{KeyFileKey, Passphrase, PassphraseError};
-pub use ops::{Backup, BackupReport, Environment, Failure, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest, inspect};
+pub use bundle::{Compression, Keyring, Label, Level, TrustedSigners};
+pub use crypto::{Fingerprint, KeyFileKey, Passphrase, PassphraseError};
+pub use ops::{
+    Backup, BackupReport, Environment, Failure, Init, Restore, RestoreReport, SigningKeyPlace, SourceSpec, Verification, VerifyRequest,
+    inspect,
+};
 
 /// The code in the README is compiled as a test of the documentation.
 #[cfg(doctest)]

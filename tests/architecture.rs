@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 19] = [
     ("clap", &["cli"]),
     ("tar", &["bundle"]),
     ("flate2", &["bundle"]),
@@ -29,6 +29,9 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("sha2", &["crypto"]),
     ("hmac", &["crypto"]),
     ("pbkdf2", &["crypto"]),
+    ("ed25519_dalek", &["crypto"]),
+    ("ssh_key", &["crypto"]),
+    ("base64ct", &["crypto"]),
     ("unicode_normalization", &["crypto"]),
     ("rand", &["ops"]),
     ("jiff", &["ops"]),
@@ -117,6 +120,8 @@ fn a_live_database_is_opened_by_sqlite_only() {
 fn the_library_does_not_print_or_end_the_process() {
     for (room, file, code) in sources().into_iter().filter(|(room, _, _)| room != "cli" && room != "top") {
         for call in ["println!", "eprintln!", "print!(", "process::exit", "--"] {
+            // A flag of git's, and the lines of an armored signature.
+            let code = code.replace("-----", "");
             let is_git = call == "--" && file.ends_with("git.rs");
             assert!(is_git || !code.contains(call), "{} ({room}) has {call}", file.display());
         }

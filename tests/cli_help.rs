@@ -4,7 +4,7 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 6] = ["backup", "verify", "restore", "info", "key", "recover-text"];
+const COMMANDS: [&str; 8] = ["init", "backup", "verify", "restore", "info", "key", "signer", "recover-text"];
 
 #[test]
 fn help_is_the_golden_text() {
@@ -91,7 +91,7 @@ const WRONG: [(&str, &[&str]); 30] = [
     ("backup-flag-twice", &["backup", "app.db", "--vault", "a", "--vault", "b"]),
     ("backup-restore-flag", &["backup", "app.db", "--to", "out"]),
     ("verify-nothing", &["verify"]),
-    ("verify-level-1", &["verify", "app.akb", "--level", "1"]),
+    ("verify-level-7", &["verify", "app.akb", "--level", "7"]),
     ("verify-level-4", &["verify", "app.akb", "--level", "4"]),
     ("verify-level-with-letter", &["verify", "app.akb", "--level", "L3"]),
     ("restore-nothing", &["restore"]),

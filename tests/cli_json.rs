@@ -119,6 +119,9 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     let bundle = second["bundle"]["path"].as_str().unwrap();
     std::fs::copy(home.path(bundle), home.path("app.akb")).unwrap();
 
+    reader.read("airkeep init", &parsed(&home, 0, &["init", "--vault", "signed", "--json"]));
+    reader.read("airkeep init", &parsed(&home, 0, &["signer", "rotate", "--vault", "signed", "--json"]));
+    reader.read("airkeep init", &parsed(&home, 0, &["signer", "show", "--vault", "signed", "--json"]));
     for level in ["0", "2", "3"] {
         reader.read("airkeep verify", &parsed(&home, 0, &["verify", "app.akb", "--json", "--key-file", "key", "--level", level]));
     }

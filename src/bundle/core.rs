@@ -10,7 +10,7 @@ use super::label::SetName;
 use super::limits::{CORE_MAX, SEQUENCE_MAX};
 use super::values::{FrameSize, Id, UtcTime, present};
 use super::{BundleError, Damage};
-use crate::crypto::Digest;
+use crate::crypto::{Digest, PublicKey};
 
 /// The format that this code writes.
 pub const FORMAT: &str = "airkeep-bundle/1";
@@ -46,7 +46,7 @@ pub struct PublicCore {
     pub journal_head: Option<JournalHead>,
     /// The public key that signs.
     #[serde(deserialize_with = "present")]
-    pub signer: Option<String>,
+    pub signer: Option<PublicKey>,
     /// SHA-256 of `RECOVER.txt`.
     pub recover_sha256: Digest,
 }
@@ -70,6 +70,8 @@ pub struct CoreFacts {
     pub frame_size: FrameSize,
     /// The bundle before.
     pub predecessor: Option<Predecessor>,
+    /// Who signs, if anybody does.
+    pub signer: Option<PublicKey>,
 }
 
 impl PublicCore {
@@ -88,7 +90,7 @@ impl PublicCore {
             frame_size: facts.frame_size,
             predecessor: facts.predecessor,
             journal_head: None,
-            signer: None,
+            signer: facts.signer,
             recover_sha256: Digest::of(recover_text),
         }
     }
@@ -214,6 +216,7 @@ pub(super) mod tests {
             codec: Codec::Gzip,
             frame_size: FrameSize::Small,
             predecessor: None,
+            signer: None,
         };
         PublicCore::new(facts, b"recover")
     }
@@ -244,6 +247,7 @@ pub(super) mod tests {
             ),
             ("\"manual\"", "\"Manual\""),
             ("40404040", "4040404A"),
+            ("\"signer\": null", "\"signer\": \"ssh-rsa AAAA\""),
         ];
         for (from, to) in swaps {
             let changed = text.replacen(from, to, 1);

@@ -131,6 +131,20 @@ pub enum Damage {
         /// The member.
         member: String,
     },
+    /// A signature that does not verify, or is not in its one form.
+    #[error("{member} is not a signature by the signer that bundle.json names")]
+    Signature {
+        /// The member.
+        member: &'static str,
+    },
+    /// Slots of an earlier generation than one that was seen: keys that were taken away since open the bundle again.
+    #[error("the key slots are of generation {found}, the vault has seen generation {known}")]
+    OldSlots {
+        /// Generation of the slots.
+        found: u64,
+        /// The newest one on record.
+        known: u64,
+    },
     /// A list or hint differs from what it must be.
     #[error("{member} is not what the bundle's other members make it")]
     Differs {
@@ -198,6 +212,8 @@ impl Damage {
             Damage::Trailing { .. } => "trailing",
             Damage::Padding { .. } => "padding",
             Damage::Sum { .. } => "sum",
+            Damage::Signature { .. } => "signature",
+            Damage::OldSlots { .. } => "old-slots",
             Damage::Differs { .. } => "differs",
             Damage::Unreadable { .. } => "unreadable",
             Damage::Missing { .. } => "missing",

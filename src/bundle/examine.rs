@@ -27,6 +27,8 @@ pub struct Outcome {
     pub frames: u64,
     /// The seal digest, if `SHA256SUMS` could be read.
     pub seal_sha256: Option<Digest>,
+    /// Whether the signer that the core names signed `SHA256SUMS` as it was read.
+    pub is_signed: bool,
 }
 
 impl Outcome {
@@ -72,9 +74,8 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         workers: usize,
         sink: &'a mut S,
     ) -> Self {
-        let recover = front.recover_damage.take();
         let mut findings: Vec<Finding> =
-            recover.into_iter().map(|damage| Finding { level: Level::Sums, damage, frames: None, entries: Vec::new() }).collect();
+            front.damages.drain(..).map(|damage| Finding { level: Level::Sums, damage, frames: None, entries: Vec::new() }).collect();
         let (keys, index) = match unlocked.filter(|_| level.needs_key()) {
             None => (None, None),
             Some(Unlocked { keys, content, damage }) => {
@@ -88,7 +89,7 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         let worker = || worker(front.core.id, keys.clone(), opens.then_some(front.core.codec));
         let tags = (keys.is_some() && index.is_some()).then(Sha256::new);
         let pipeline = Pipeline::new(workers, worker);
-        let outcome = Outcome { findings, frames: 0, seal_sha256: None };
+        let outcome = Outcome { findings, frames: 0, seal_sha256: None, is_signed: false };
         Examination { medium, front, index, level, pipeline, spare: Vec::new(), sink, entry: None, sums: Vec::new(), tags, outcome }
     }
 
@@ -125,9 +126,16 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
         self.outcome.frames = walk.frames();
         self.check_tags();
         if let Some((offset, size)) = index_at {
-            let mut tail =
-                Tail { medium: self.medium, front: self.front, frames: self.outcome.frames, sums: &self.sums, damages: Vec::new() };
+            let mut tail = Tail {
+                medium: self.medium,
+                front: self.front,
+                frames: self.outcome.frames,
+                sums: &self.sums,
+                damages: Vec::new(),
+                is_signed: false,
+            };
             self.outcome.seal_sha256 = tail.check(offset, size);
+            self.outcome.is_signed = tail.is_signed;
             for (damage, frame) in tail.damages {
                 self.find(Level::Sums, damage, frame.map(|frame| (frame, frame)));
             }

@@ -17,7 +17,7 @@ use super::slots::{Keyring, SlotTable};
 use super::tail::{Hint, sums_line};
 use super::walk::{Step, Walk};
 use super::{BundleError, Damage};
-use crate::crypto::{BundleKeys, Digest, RootKey, decode_hex};
+use crate::crypto::{BundleKeys, Digest, Namespace, PublicKey, RootKey, SignedMessage, decode_hex};
 
 /// What a bundle says of itself to anybody.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ pub struct Front {
     pub slots: SlotTable,
     /// Offset of the header of frame 0.
     pub frames_start: u64,
-    /// Damage of `RECOVER.txt`, which hurts nothing else, until an examination takes it into its findings.
-    pub(super) recover_damage: Option<Damage>,
+    /// Whether the slots carry the signer's signature; a change of keys by somebody else leaves none.
+    pub is_slots_signed: bool,
+    /// Damage that hurts nothing else (`RECOVER.txt`, `slots.sha256.sig`), until an examination takes it into its findings.
+    pub(super) damages: Vec<Damage>,
     pub(super) core_sum: Digest,
     pub(super) core_stored: Vec<u8>,
     /// Offset of the header of `RECOVER.txt`: from here on a change of keys copies.
@@ -101,14 +103,20 @@ pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError>
     let core_sum = Digest::of(&core_stored);
     check_slots_sums(&sums_stored, [&core_sum, &Digest::of(&slots_stored), &Digest::of(&mac_stored)])?;
     let core = PublicCore::decode(&core_stored)?;
-    if let Some(signer) = core.signer {
-        return Err(BundleError::Unsupported { what: "a bundle with the signer", found: signer });
-    }
+    let mut damages = Vec::new();
+    let is_slots_signed = match core.signer {
+        None => false,
+        Some(signer) => has_slots_signature(&mut cursor, signer, &sums_stored).unwrap_or_else(|damage| {
+            damages.push(damage);
+            false
+        }),
+    };
     let recover_start = cursor.offset;
-    let recover_damage = check_recover(&mut cursor, &core.recover_sha256)?;
+    damages.extend(check_recover(&mut cursor, &core.recover_sha256)?);
     let slots = SlotTable::decode(&slots_stored, core.id, core_sum)?;
     let slots_mac = decode_mac(&mac_stored).ok_or(Damage::Field { member: "slots.mac", field: "text" })?;
-    Ok(Front { core, slots, frames_start: cursor.offset, recover_damage, core_sum, core_stored, recover_start, slots_stored, slots_mac })
+    let frames_start = cursor.offset;
+    Ok(Front { core, slots, frames_start, is_slots_signed, damages, core_sum, core_stored, recover_start, slots_stored, slots_mac })
 }
 
 /// Opens a slot with one of the keys, then index and manifest.
@@ -164,6 +172,19 @@ fn open_index(mut sealed: Vec<u8>, frames: u64, front: &Front, keys: &BundleKeys
         return Err(Damage::Index { field: "frames" });
     }
     Ok(index)
+}
+
+/// Whether the optional signature over the slots' sums stands here; if so it must verify.
+fn has_slots_signature(cursor: &mut Cursor<'_, impl Medium + ?Sized>, signer: PublicKey, sums: &[u8]) -> Result<bool, Damage> {
+    // Without its header the member is absent, or `RECOVER.txt` will be missed.
+    let Ok(size) = cursor.header(member::SLOTS_SIGNATURE, TEXT_MAX) else { return Ok(false) };
+    let behind = cursor.offset + stored_len(size);
+    let armored = cursor.member(member::SLOTS_SIGNATURE, TEXT_MAX);
+    cursor.offset = behind;
+    match signer.verify(Namespace::Slots, SignedMessage::of(sums), &armored?) {
+        true => Ok(true),
+        false => Err(Damage::Signature { member: member::SLOTS_SIGNATURE }),
+    }
 }
 
 /// Checks `RECOVER.txt`. Only a damaged header stops the reader, who cannot know then where the frames begin.

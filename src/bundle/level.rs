@@ -10,6 +10,9 @@ pub enum Level {
     /// L0: structure exact, every member matches its recorded hash. Needs nothing.
     #[serde(rename = "L0")]
     Sums,
+    /// L1: as L0, and a pinned signer sealed it. Needs a fingerprint or a file of allowed signers.
+    #[serde(rename = "L1")]
+    Signature,
     /// L2: slots, index and frames carry valid MACs; none is missing, swapped or added. Needs a key.
     #[serde(rename = "L2")]
     Authentic,
@@ -21,7 +24,7 @@ pub enum Level {
 impl Level {
     /// Whether the level can only be reached with a key.
     pub fn needs_key(self) -> bool {
-        self > Level::Sums
+        self > Level::Signature
     }
 }
 
@@ -29,6 +32,7 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Level::Sums => "L0",
+            Level::Signature => "L1",
             Level::Authentic => "L2",
             Level::Content => "L3",
         })

@@ -19,9 +19,11 @@ mod medium;
 mod outer;
 mod pipeline;
 mod rekey;
+mod signer_change;
 mod sink;
 mod slots;
 mod tail;
+mod trust;
 mod values;
 mod walk;
 mod writer;
@@ -37,11 +39,13 @@ pub use level::Level;
 pub use manifest::{CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Manifest, SchemaRef, Source, Table, Tool};
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};
+pub use signer_change::{SignerChange, SignerChangeError};
 pub use sink::{EntrySink, Nowhere};
 pub use slots::{Keyring, SlotFacts, SlotTable};
 pub use tail::{Hint, read_seal_digest};
+pub use trust::{AllowedSignersError, AllowedSignersFault, SignatureVerdict, TrustedSigners};
 pub use values::{FrameSize, Id, UtcTime};
-pub use writer::{BundleWriter, Sealed};
+pub use writer::{BundleWriter, Sealed, Sealing};
 
 /// The text that goes into every bundle of format 1: how to check and open it with stock tools.
 pub const RECOVER_TEXT: &str = include_str!("RECOVER.txt");

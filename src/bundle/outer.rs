@@ -20,12 +20,16 @@ pub mod member {
     pub const SLOTS_MAC: &str = "slots.mac";
     /// Sums of the three members above.
     pub const SLOTS_SUMS: &str = "slots.sha256";
+    /// Signature over those sums.
+    pub const SLOTS_SIGNATURE: &str = "slots.sha256.sig";
     /// How to open the bundle with stock tools.
     pub const RECOVER: &str = "RECOVER.txt";
     /// The sealed index.
     pub const INDEX: &str = "index";
     /// Sums of everything that is never rewritten.
     pub const SUMS: &str = "SHA256SUMS";
+    /// Signature over those sums.
+    pub const SUMS_SIGNATURE: &str = "SHA256SUMS.sig";
     /// Where index and sums are.
     pub const END: &str = "end";
 

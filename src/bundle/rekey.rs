@@ -10,7 +10,7 @@ use super::medium::Medium;
 use super::slots::{Keyring, Slot};
 use super::writer::{Hashing, write_front};
 use super::{BundleError, Damage};
-use crate::crypto::{Digest, Entropy, RootKey};
+use crate::crypto::{Digest, Entropy, RootKey, SigningKey};
 
 /// What is to become of the slots.
 #[derive(Debug, Clone, Copy)]
@@ -58,25 +58,31 @@ impl KeyChange<'_> {
     }
 }
 
-/// Writes a copy of a bundle with changed slots; the next generation.
+/// Writes a copy of a bundle with changed slots; the next generation. The slots are signed if the key of the bundle's signer is given;
+/// whoever changes keys without it leaves slots that nobody signed, and readers say so.
 ///
 /// # Errors
 /// [`BundleError::KeyRejected`] if `ring` opens no slot, [`BundleError::LastSlot`], [`BundleError::KeyCount`], [`BundleError::Damaged`] if the
 /// slots are not authentic or the medium fails, [`BundleError::Write`].
+///
+/// # Panics
+/// If the signer is not the bundle's.
 pub fn rekey(
     medium: &(impl Medium + ?Sized),
     front: &Front,
     ring: &Keyring,
     change: KeyChange<'_>,
+    signer: Option<&SigningKey>,
     entropy: &mut dyn Entropy,
     out: &mut impl Write,
 ) -> Result<Rekeyed, BundleError> {
+    assert!(signer.is_none_or(|signer| Some(signer.public()) == front.core.signer), "slots are signed by the bundle's own signer");
     let (root, keys) = front.root(ring)?;
     let slots = change.apply(&front.slots.slots, &root, entropy);
     let table = front.slots.successor(slots)?;
     let mut out = Hashing::new(out);
     let write = |source| BundleError::Write { source };
-    write_front(&mut out, &front.core_stored, &table.encode(), &keys).map_err(write)?;
+    write_front(&mut out, &front.core_stored, &table.encode(), &keys, signer).map_err(write)?;
     copy(medium, front.recover_start, &mut out)?;
     out.flush().map_err(write)?;
     Ok(Rekeyed { generation: table.generation, sha256: out.digest() })

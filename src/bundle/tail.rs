@@ -1,11 +1,11 @@
 //! What stands behind the frames, and how to find it from the end: `SHA256SUMS` and `end` (docs/format.md sections 3.3 and 3.6).
 
 use super::front::{Cursor, Front};
-use super::limits::{END_LEN, INDEX_MAX, SUMS_MAX, sealed_max};
+use super::limits::{END_LEN, INDEX_MAX, SUMS_MAX, TEXT_MAX, sealed_max};
 use super::medium::Medium;
 use super::outer::{BLOCK, END_OF_ARCHIVE, header, is_zero, member, padding, stored_len};
 use super::{BundleError, Damage};
-use crate::crypto::{Digest, Sha256};
+use crate::crypto::{Digest, Namespace, PublicKey, Sha256, SignedMessage};
 
 /// The content of `end`: offsets count from the header of frame 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub(super) struct Tail<'t, M: Medium + ?Sized> {
     pub(super) sums: &'t [Option<Digest>],
     /// What is wrong, with the frame that it concerns.
     pub(super) damages: Vec<(Damage, Option<u64>)>,
+    /// Whether the bundle's signer signed the sums.
+    pub(super) is_signed: bool,
 }
 
 impl<M: Medium + ?Sized> Tail<'_, M> {
@@ -74,7 +76,13 @@ impl<M: Medium + ?Sized> Tail<'_, M> {
         let hint =
             Hint { frames: self.frames, index: index_offset - self.front.frames_start, sums: cursor.offset - self.front.frames_start };
         let seal = self.check_sums(&mut cursor, index_sum);
-        let seal = seal.map_err(|damage| self.damages.push((damage, None))).ok()?;
+        let (seal, message) = seal.map_err(|damage| self.damages.push((damage, None))).ok()?;
+        if let Some(signer) = self.front.core.signer {
+            match has_seal_signature(&mut cursor, signer, message) {
+                Ok(()) => self.is_signed = true,
+                Err(damage) => self.damages.push((damage, None)),
+            }
+        }
         match cursor.member(member::END, END_LEN) {
             Ok(end) if end == hint.encode() => self.check_end(&cursor),
             Ok(_) => self.damages.push((Damage::Differs { member: member::END.to_owned() }, None)),
@@ -97,10 +105,11 @@ impl<M: Medium + ?Sized> Tail<'_, M> {
     }
 
     /// Compares `SHA256SUMS` line by line, so that a list of any length needs no memory, and each wrong line names its member.
-    fn check_sums(&mut self, cursor: &mut Cursor<'_, M>, index_sum: Option<Digest>) -> Result<Digest, Damage> {
+    fn check_sums(&mut self, cursor: &mut Cursor<'_, M>, index_sum: Option<Digest>) -> Result<(Digest, SignedMessage), Damage> {
         let offset = cursor.offset;
         let size = cursor.header(member::SUMS, SUMS_MAX)?;
-        let mut list = StoredList { cursor, at: offset + BLOCK, end: offset + BLOCK + size, hash: Sha256::new() };
+        let mut list =
+            StoredList { cursor, at: offset + BLOCK, end: offset + BLOCK + size, hash: Sha256::new(), message: SignedMessage::default() };
         let mut expect = |sum: Option<Digest>, name: String, frame: Option<u64>| {
             let line = list.line(sums_line(&Digest([0; 32]), &name).len())?;
             // A member without a sum could not be read, which was reported; only the length of its line counts.
@@ -118,7 +127,7 @@ impl<M: Medium + ?Sized> Tail<'_, M> {
         expect(index_sum, member::INDEX.to_owned(), None)?;
         let is_longer = list.at != list.end;
         list.hash_rest()?;
-        let seal = list.hash.finish();
+        let seal = (list.hash.finish(), list.message);
         let mut zeros = vec![0; padding(size) as usize];
         cursor.read(member::SUMS, offset + BLOCK + size, &mut zeros)?;
         cursor.offset = offset + stored_len(size);
@@ -135,6 +144,7 @@ struct StoredList<'c, 'm, M: Medium + ?Sized> {
     at: u64,
     end: u64,
     hash: Sha256,
+    message: SignedMessage,
 }
 
 impl<M: Medium + ?Sized> StoredList<'_, '_, M> {
@@ -143,6 +153,7 @@ impl<M: Medium + ?Sized> StoredList<'_, '_, M> {
         let mut line = vec![0; len.min((self.end - self.at) as usize)];
         self.cursor.read(member::SUMS, self.at, &mut line)?;
         self.hash.update(&line);
+        self.message.update(&line);
         self.at += line.len() as u64;
         Ok((line.len() == len).then_some(line))
     }
@@ -150,6 +161,17 @@ impl<M: Medium + ?Sized> StoredList<'_, '_, M> {
     fn hash_rest(&mut self) -> Result<(), Damage> {
         while self.line(1 << 16)?.is_some() {}
         Ok(())
+    }
+}
+
+/// Checks the signature over the sums and moves behind it, also when it does not verify.
+fn has_seal_signature(cursor: &mut Cursor<'_, impl Medium + ?Sized>, signer: PublicKey, message: SignedMessage) -> Result<(), Damage> {
+    let behind = cursor.offset + stored_len(cursor.header(member::SUMS_SIGNATURE, TEXT_MAX)?);
+    let armored = cursor.member(member::SUMS_SIGNATURE, TEXT_MAX);
+    cursor.offset = behind;
+    match signer.verify(Namespace::Bundle, message, &armored?) {
+        true => Ok(()),
+        false => Err(Damage::Signature { member: member::SUMS_SIGNATURE }),
     }
 }
 
@@ -168,7 +190,13 @@ pub fn read_seal_digest(medium: &(impl Medium + ?Sized), front: &Front) -> Resul
     let offset = front.frames_start.checked_add(hint.sums).ok_or_else(lost)?;
     let cursor = Cursor { medium, offset };
     let size = cursor.header(member::SUMS, SUMS_MAX)?;
-    let mut list = StoredList { cursor: &cursor, at: offset + BLOCK, end: offset + BLOCK + size, hash: Sha256::new() };
+    let mut list = StoredList {
+        cursor: &cursor,
+        at: offset + BLOCK,
+        end: offset + BLOCK + size,
+        hash: Sha256::new(),
+        message: SignedMessage::default(),
+    };
     list.hash_rest()?;
     Ok(list.hash.finish())
 }

@@ -1,7 +1,7 @@
 //! The format as a whole: what is sealed opens, and whatever is changed is found.
 
 use super::*;
-use crate::crypto::{Entropy, KeyFileKey, Sha256};
+use crate::crypto::{Entropy, KeyFileKey, Sha256, SigningKey};
 
 /// Different bytes at each call, the same in each run.
 struct Counter(u64);
@@ -22,6 +22,10 @@ fn ring(byte: u8) -> Keyring {
 }
 
 fn seal(contents: &[&[u8]], compression: Compression, seed: u64) -> Vec<u8> {
+    seal_as(None, contents, compression, seed)
+}
+
+fn seal_as(signer: Option<&SigningKey>, contents: &[&[u8]], compression: Compression, seed: u64) -> Vec<u8> {
     let mut entropy = Counter(seed);
     let id = Id(crate::crypto::random(&mut entropy));
     let facts = CoreFacts {
@@ -33,9 +37,12 @@ fn seal(contents: &[&[u8]], compression: Compression, seed: u64) -> Vec<u8> {
         codec: compression.codec(),
         frame_size: FrameSize::Small,
         predecessor: None,
+        signer: signer.map(SigningKey::public),
     };
     let core = PublicCore::new(facts, RECOVER_TEXT.as_bytes());
-    let mut writer = BundleWriter::start(Vec::new(), &core, &ring(9), compression, 1, &mut entropy).unwrap();
+    let ring = ring(9);
+    let sealing = Sealing { ring: &ring, signer, compression, workers: 1 };
+    let mut writer = BundleWriter::start(Vec::new(), &core, sealing, &mut entropy).unwrap();
     let mut sources = Vec::new();
     for (number, content) in contents.iter().enumerate() {
         let label = Label::parse(&format!("db{number}")).unwrap();
@@ -114,6 +121,27 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 const FRAME: usize = 256 << 10;
+
+#[test]
+fn a_signed_bundle_covers_every_bit_of_its_signatures() {
+    let signer = || SigningKey::generate(&mut Counter(3));
+    let bundle = seal_as(Some(&signer()), &[b"content"], Compression::Gzip(1), 5);
+    let outcome = examine(&bundle, Some(&ring(9)), Level::Content, &mut Collected::default()).unwrap();
+    assert!(outcome.findings.is_empty() && outcome.is_signed && read_front(&bundle).unwrap().is_slots_signed);
+    let begin = b"-----BEGIN SSH SIGNATURE-----";
+    let places: Vec<usize> = (0..bundle.len() - begin.len()).filter(|&at| bundle[at..].starts_with(begin)).collect();
+    assert_eq!(places.len(), 2);
+    // Header, text, and padding of both members.
+    for byte in
+        places.iter().flat_map(|&place| place - 512..place + 512).step_by(if std::env::var_os("AIRKEEP_PROVE").is_some() { 1 } else { 5 })
+    {
+        for bit in [0, 5] {
+            let mut changed = bundle.clone();
+            changed[byte] ^= 1 << bit;
+            assert!(!is_clean(&changed, None, Level::Sums), "byte {byte} bit {bit}");
+        }
+    }
+}
 
 #[test]
 fn opens_what_it_sealed_at_every_length_around_block_and_frame() {

@@ -18,13 +18,15 @@ use super::slots::{Keyring, SlotTable};
 use super::tail::{Hint, sums_line};
 use super::values::{FrameSize, Id};
 use super::{BundleError, RECOVER_TEXT};
-use crate::crypto::{BundleKeys, Context, Digest, Entropy, IV_LEN, RootKey, Sha256, Tag, encode_hex, random};
+use crate::crypto::{
+    BundleKeys, Context, Digest, Entropy, IV_LEN, Namespace, RootKey, Sha256, SignedMessage, SigningKey, Tag, encode_hex, random,
+};
 
 /// A bundle that is being written.
 pub struct BundleWriter<'e, W: Write> {
     out: Hashing<W>,
     entropy: &'e mut dyn Entropy,
-    sealing: Sealing,
+    sealer: FrameSealer,
     pipeline: Pipeline<Task>,
     spare: Vec<Task>,
     filling: Task,
@@ -36,6 +38,20 @@ pub struct BundleWriter<'e, W: Write> {
     core_sum: Digest,
     entries: Vec<Entry>,
     open: Option<OpenEntry>,
+    signer: Option<&'e SigningKey>,
+}
+
+/// Who can open a new bundle, who signs it, and how it is packed.
+#[derive(Debug, Clone, Copy)]
+pub struct Sealing<'k> {
+    /// Keys, each of which becomes a slot.
+    pub ring: &'k Keyring,
+    /// The key of the signer that the core names.
+    pub signer: Option<&'k SigningKey>,
+    /// Must be of the codec that the core names.
+    pub compression: Compression,
+    /// Threads that pack and seal, at least 1.
+    pub workers: usize,
 }
 
 /// What is known of a finished bundle.
@@ -63,7 +79,7 @@ impl<W> Sealed<W> {
 
 /// All that a thread needs to seal a frame.
 #[derive(Clone)]
-struct Sealing {
+struct FrameSealer {
     keys: Arc<BundleKeys>,
     id: Id,
     compression: Compression,
@@ -91,37 +107,38 @@ struct OpenEntry {
 impl<'e, W: Write> BundleWriter<'e, W> {
     /// Writes the public members in front of the frames.
     ///
-    /// `compression` must be of the codec that `core` names; `workers` is at least 1.
-    ///
     /// # Errors
     /// Too few or too many keys, or `out` fails.
+    ///
+    /// # Panics
+    /// If the core names another signer or codec than the sealing.
     pub fn start(
         out: W,
         core: &PublicCore,
-        ring: &Keyring,
-        compression: Compression,
-        workers: usize,
+        sealing: Sealing<'e>,
         entropy: &'e mut dyn Entropy,
     ) -> Result<BundleWriter<'e, W>, BundleError> {
-        debug_assert_eq!(compression.codec(), core.codec);
+        let Sealing { ring, signer, compression, workers } = sealing;
+        assert_eq!(signer.map(SigningKey::public), core.signer, "the core names who signs");
+        assert_eq!(compression.codec(), core.codec, "the core names the codec");
         let core_bytes = core.encode();
         let core_sum = Digest::of(&core_bytes);
         let root = RootKey::generate(entropy);
         let keys = Arc::new(root.derive(&Context::new(&core.id.0, &core_sum)));
         let slots = SlotTable::seal(ring, &root, core.id, core_sum, entropy)?.encode();
         let mut out = Hashing::new(out);
-        let front = write_front(&mut out, &core_bytes, &slots, &keys);
+        let front = write_front(&mut out, &core_bytes, &slots, &keys, signer);
         let front = front.and_then(|()| write_member(&mut out, member::RECOVER, RECOVER_TEXT.as_bytes()));
         front.map_err(|source| BundleError::Write { source })?;
-        let sealing = Sealing { keys, id: core.id, compression, frame_size: core.frame_size };
+        let sealer = FrameSealer { keys, id: core.id, compression, frame_size: core.frame_size };
         Ok(BundleWriter {
             frames_start: out.written,
             out,
             entropy,
-            pipeline: Pipeline::new(workers, || sealing.clone().worker()),
+            pipeline: Pipeline::new(workers, || sealer.clone().worker()),
             spare: Vec::new(),
             filling: Task::new(),
-            sealing,
+            sealer,
             frames_submitted: 0,
             sums: Vec::new(),
             offsets: Vec::new(),
@@ -129,6 +146,7 @@ impl<'e, W: Write> BundleWriter<'e, W> {
             core_sum,
             entries: Vec::new(),
             open: None,
+            signer,
         })
     }
 
@@ -142,7 +160,7 @@ impl<'e, W: Write> BundleWriter<'e, W> {
     pub fn begin(&mut self, path: EntryPath, size: u64) -> Result<(), BundleError> {
         assert!(self.open.is_none(), "one entry at a time");
         let first_frame = self.frames_submitted;
-        let last_frame = first_frame + 1 + size.div_ceil(self.sealing.frame_size.bytes());
+        let last_frame = first_frame + 1 + size.div_ceil(self.sealer.frame_size.bytes());
         if last_frame >= FRAMES_MAX {
             return Err(BundleError::Limit { what: "frames", found: last_frame + 1, max: FRAMES_MAX });
         }
@@ -160,7 +178,7 @@ impl<'e, W: Write> BundleWriter<'e, W> {
     /// # Panics
     /// If no entry is open.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), BundleError> {
-        let frame_size = self.sealing.frame_size.bytes() as usize;
+        let frame_size = self.sealer.frame_size.bytes() as usize;
         let open = self.open.as_mut().expect("an entry is open");
         open.hash.update(bytes);
         open.written += bytes.len() as u64;
@@ -237,6 +255,10 @@ impl<'e, W: Write> BundleWriter<'e, W> {
         let hint = Hint { frames, index: index_sum.1, sums: sums_offset };
         let write = |source| BundleError::Write { source };
         write_member(&mut self.out, member::SUMS, sums.as_bytes()).map_err(write)?;
+        if let Some(signer) = self.signer {
+            let signature = signer.sign(Namespace::Bundle, SignedMessage::of(sums.as_bytes()));
+            write_member(&mut self.out, member::SUMS_SIGNATURE, signature.as_bytes()).map_err(write)?;
+        }
         write_member(&mut self.out, member::END, &hint.encode()).map_err(write)?;
         self.out.write_all(&[0; END_OF_ARCHIVE as usize]).map_err(write)?;
         self.out.flush().map_err(write)?;
@@ -253,9 +275,9 @@ impl<'e, W: Write> BundleWriter<'e, W> {
             return Err(BundleError::Limit { what: "index, bytes", found: plain.len() as u64, max: INDEX_MAX });
         }
         let mut sealed = vec![0; IV_LEN];
-        Packer::new(self.sealing.compression).pack(&plain, &mut sealed);
+        Packer::new(self.sealer.compression).pack(&plain, &mut sealed);
         let place = Place::Index { frames: self.frames_submitted };
-        place.seal(&self.sealing.keys, &self.sealing.id, random(self.entropy), &mut sealed);
+        place.seal(&self.sealer.keys, &self.sealer.id, random(self.entropy), &mut sealed);
         let offset = self.out.written - self.frames_start;
         write_member(&mut self.out, member::INDEX, &sealed).map_err(|source| BundleError::Write { source })?;
         Ok((Digest::of(&sealed), offset))
@@ -289,7 +311,7 @@ impl<'e, W: Write> BundleWriter<'e, W> {
     }
 }
 
-impl Sealing {
+impl FrameSealer {
     fn worker(self) -> impl FnMut(&mut Task) + Send + 'static {
         let mut packer = Packer::new(self.compression);
         move |task| {
@@ -340,7 +362,13 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// Writes the public members up to `RECOVER.txt`: those that a change of keys makes anew.
-pub(super) fn write_front(out: &mut impl Write, core: &[u8], slots: &[u8], keys: &BundleKeys) -> io::Result<()> {
+pub(super) fn write_front(
+    out: &mut impl Write,
+    core: &[u8],
+    slots: &[u8],
+    keys: &BundleKeys,
+    signer: Option<&SigningKey>,
+) -> io::Result<()> {
     let mac = format!("{}\n", encode_hex(&keys.header.slots_mac(slots)));
     let sums = sums_line(&Digest::of(core), member::CORE)
         + &sums_line(&Digest::of(slots), member::SLOTS)
@@ -348,7 +376,10 @@ pub(super) fn write_front(out: &mut impl Write, core: &[u8], slots: &[u8], keys:
     write_member(out, member::CORE, core)?;
     write_member(out, member::SLOTS, slots)?;
     write_member(out, member::SLOTS_MAC, mac.as_bytes())?;
-    write_member(out, member::SLOTS_SUMS, sums.as_bytes())
+    write_member(out, member::SLOTS_SUMS, sums.as_bytes())?;
+    let Some(signer) = signer else { return Ok(()) };
+    let signature = signer.sign(Namespace::Slots, SignedMessage::of(sums.as_bytes()));
+    write_member(out, member::SLOTS_SIGNATURE, signature.as_bytes())
 }
 
 fn write_member(out: &mut impl Write, name: &str, content: &[u8]) -> io::Result<()> {

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
+use super::signers::SigningKeyArguments;
 use super::{Report, explain, json, screen};
 
 /// Seal live databases into one encrypted, verified bundle
@@ -64,6 +65,8 @@ pub struct Arguments {
     pub json: bool,
     #[command(flatten)]
     keys: KeyArguments,
+    #[command(flatten)]
+    signing: SigningKeyArguments,
 }
 
 /// SQLite's checks by name.
@@ -95,6 +98,7 @@ impl Arguments {
         backup.read_back = !self.no_verify;
         backup.accept_corrupt = self.accept_corrupt;
         backup.new_keys = self.new_keys;
+        backup.signing_key = self.signing.place();
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
         let report = backup.run(&ring, &mut Environment::system())?;
@@ -140,6 +144,9 @@ fn text(report: &BackupReport, compression: Compression) -> String {
     }
     let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
     let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);
+    if let Some(signer) = &report.core.signer {
+        let _ = writeln!(text, "signed    {}", signer.fingerprint());
+    }
     let _ = match report.level {
         Some(level) => writeln!(text, "verified  {level}, read back after sync"),
         None => writeln!(text, "verified  no (--no-verify)"),

@@ -86,12 +86,16 @@ impl Exit {
     pub fn of(failure: &Failure) -> Exit {
         match failure {
             Failure::Source { source, .. } => Exit::of_database(source),
-            Failure::DoubleLabel { .. } | Failure::TargetExists { .. } => Exit::Usage,
+            Failure::DoubleLabel { .. } | Failure::TargetExists { .. } | Failure::Signed { .. } | Failure::Unsigned { .. } => Exit::Usage,
             Failure::Vault(error) => Exit::of_vault(error),
-            Failure::OtherKeys { .. } | Failure::NoKey { .. } => Exit::Key,
+            Failure::OtherKeys { .. }
+            | Failure::NoKey { .. }
+            | Failure::NoPinnedSigner
+            | Failure::SigningKey { .. }
+            | Failure::NoSigningKey { .. } => Exit::Key,
             Failure::Seal { source, .. } | Failure::Bundle { source, .. } => Exit::of_bundle(source),
-            Failure::ReadBack { .. } | Failure::Damaged { .. } => Exit::Integrity,
-            Failure::NoBundle { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
+            Failure::ReadBack { .. } | Failure::Damaged { .. } | Failure::WrongSigner { .. } => Exit::Integrity,
+            Failure::NoBundle { .. } | Failure::NoVault { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } => Exit::Failed,
             Failure::File(error) => Exit::of_file(error),
         }
@@ -110,9 +114,9 @@ impl Exit {
     fn of_vault(error: &VaultError) -> Exit {
         match error {
             VaultError::File(error) => Exit::of_file(error),
-            VaultError::Identity { .. } => Exit::Integrity,
+            VaultError::Identity { .. } | VaultError::SignerChanges { .. } => Exit::Integrity,
             VaultError::Format { .. } | VaultError::Exhausted { .. } => Exit::Unsupported,
-            VaultError::SeveralSets { .. } => Exit::Usage,
+            VaultError::SeveralSets { .. } | VaultError::Named { .. } => Exit::Usage,
         }
     }
 

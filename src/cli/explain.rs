@@ -61,6 +61,13 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
         Failure::TargetExists { .. } => Some("restore into a new or empty folder: --to DIR"),
+        Failure::NoPinnedSigner => Some("give --signer SHA256:… or --allowed-signers FILE"),
+        Failure::WrongSigner { .. } => Some("'airkeep verify BUNDLE' tells who signed it; try another copy"),
+        Failure::SigningKey { .. } => Some("name the file that holds the vault's private key: --signing-key FILE"),
+        Failure::NoSigningKey { .. } => Some("name it with --signing-key FILE"),
+        Failure::Signed { .. } => Some("'airkeep signer rotate' gives it another signing key"),
+        Failure::Unsigned { .. } => Some("'airkeep init' gives the vault a signing key"),
+        Failure::NoVault { .. } => Some("make one with 'airkeep init'"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
         Failure::File(error) => file_hint(error),
     }
@@ -83,6 +90,8 @@ fn vault_hint(error: &VaultError) -> Option<&'static str> {
         VaultError::File(error) => file_hint(error),
         VaultError::SeveralSets { .. } => Some("keep the bundles of each set in a folder of their own"),
         VaultError::Identity { .. } => Some("move the damaged file aside: it is made anew from the bundles of the vault"),
+        VaultError::Named { .. } => Some("leave --name out: a set keeps its name"),
+        VaultError::SignerChanges { .. } => Some("get the file back from a copy that was carried out"),
         VaultError::Format { .. } | VaultError::Exhausted { .. } => None,
     }
 }

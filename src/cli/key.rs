@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, NewKeyArguments, Purpose};
+use super::signers::SigningKeyArguments;
 use super::{Report, json, screen};
 
 /// Change the keys of bundles without touching their data
@@ -62,6 +63,8 @@ struct Add {
     keys: KeyArguments,
     #[command(flatten)]
     new_keys: NewKeyArguments,
+    #[command(flatten)]
+    signing: SigningKeyArguments,
 }
 
 #[derive(Args)]
@@ -73,6 +76,8 @@ struct Remove {
     slots: Vec<String>,
     #[command(flatten)]
     keys: KeyArguments,
+    #[command(flatten)]
+    signing: SigningKeyArguments,
 }
 
 #[derive(Args)]
@@ -106,16 +111,19 @@ impl Arguments {
             Action::New(new) => make(&new.file),
             Action::Add(add) => {
                 let (ring, new) = add.rings()?;
-                change(&add.targets.target, &Rekey { ring: &ring, change: KeyChange::Add(&new) })
+                change(&add.targets.target, &Rekey { ring: &ring, change: KeyChange::Add(&new), signing_key: add.signing.place() })
             }
             Action::Rotate(add) => {
                 let (ring, new) = add.rings()?;
-                change(&add.targets.target, &Rekey { ring: &ring, change: KeyChange::Rotate(&new) })
+                change(&add.targets.target, &Rekey { ring: &ring, change: KeyChange::Rotate(&new), signing_key: add.signing.place() })
             }
             Action::Remove(remove) => {
                 bundles_of(&remove.targets.target)?;
                 let ring = remove.keys.ring(Purpose::Open)?;
-                change(&remove.targets.target, &Rekey { ring: &ring, change: KeyChange::Remove(&remove.slots) })
+                change(
+                    &remove.targets.target,
+                    &Rekey { ring: &ring, change: KeyChange::Remove(&remove.slots), signing_key: remove.signing.place() },
+                )
             }
         }
     }
@@ -166,8 +174,20 @@ fn finish(mut changed: Vec<Changed>) -> Result<Report, Explained> {
     let error =
         worst.map(|exit| Explained::new(exit, format!("{failed} of {} failed", screen::count(changed.len() as u64, "bundle")), None));
     let text = changed.iter().map(|(path, result)| text(path, result)).collect();
+    let warnings = changed.iter().filter_map(|(_, result)| result.as_ref().ok()).flat_map(warnings).collect();
     let json = json!({ "bundles": changed.iter().map(|(path, result)| object(path, result)).collect::<Vec<Value>>() });
-    Ok(Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings: Vec::new(), error })
+    Ok(Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings, error })
+}
+
+fn warnings(report: &SlotReport) -> Vec<String> {
+    let path = report.path.display();
+    let unsigned = report.signer.filter(|_| report.is_changed && !report.is_signed);
+    let unsigned =
+        unsigned.map(|signer| format!("{path}: the private key of {} is not here: the new key slots are not signed", signer.fingerprint()));
+    let old = report.newer_generation.map(|known| {
+        format!("{path}: somebody put key slots of generation {} back, the vault has seen generation {known}", report.generation)
+    });
+    unsigned.into_iter().chain(old).collect()
 }
 
 fn text(path: &Path, result: &Result<SlotReport, Explained>) -> String {
@@ -192,7 +212,8 @@ fn text(path: &Path, result: &Result<SlotReport, Explained>) -> String {
 fn object(path: &Path, result: &Result<SlotReport, Explained>) -> Value {
     match result {
         Ok(report) => {
-            json!({ "path": path.to_string_lossy(), "ok": true, "changed": report.is_changed, "generation": report.generation, "slots": report.slots })
+            json!({ "path": path.to_string_lossy(), "ok": true, "changed": report.is_changed, "generation": report.generation, "slots": report.slots,
+                    "signer": report.signer.map(|signer| signer.fingerprint().to_string()), "slots_signed": report.is_signed, "newer_generation": report.newer_generation })
         }
         Err(explained) => json!({ "path": path.to_string_lossy(), "ok": false, "error": json::error(explained) }),
     }

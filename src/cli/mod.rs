@@ -6,12 +6,15 @@ mod backup;
 mod exit;
 mod explain;
 mod info;
+mod init;
 mod json;
 mod key;
 mod keys;
 mod recover_text;
 mod restore;
 mod screen;
+mod signer;
+mod signers;
 mod terminal;
 mod verify;
 
@@ -33,11 +36,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Backup(backup::Arguments),
     Verify(verify::Arguments),
     Restore(restore::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),
+    Signer(signer::Arguments),
     RecoverText(recover_text::Arguments),
 }
 
@@ -81,11 +86,13 @@ fn run() -> Exit {
         Err(error) => return refuse(&error, wants_json),
     };
     let (name, wants_json, result) = match arguments.command {
+        Command::Init(arguments) => ("init", arguments.json, arguments.run()),
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
+        Command::Signer(arguments) => ("signer", arguments.json(), arguments.run()),
         Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
     };
     match result {

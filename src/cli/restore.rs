@@ -10,6 +10,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
+use super::signers::SignerArguments;
 use super::{Report, explain, json, screen};
 
 /// Get databases back out of a bundle, into a folder
@@ -37,6 +38,8 @@ pub struct Arguments {
     pub json: bool,
     #[command(flatten)]
     keys: KeyArguments,
+    #[command(flatten)]
+    signers: SignerArguments,
 }
 
 impl Arguments {
@@ -44,8 +47,9 @@ impl Arguments {
     pub fn run(self) -> Result<Report, Explained> {
         // Nobody should type a passphrase to learn that this is no bundle.
         inspect(&self.bundle, &Keyring::default())?;
+        let signers = self.signers.trusted()?;
         let ring = self.keys.ring(Purpose::Open)?;
-        let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to, accept_damage: self.accept_damage };
+        let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to, signers, accept_damage: self.accept_damage };
         let report = restore.run(&ring, &mut Environment::system())?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
         let sources: Vec<_> = report

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use airkeep::ops::bundles_of;
+use airkeep::bundle::SignatureVerdict;
+use airkeep::ops::{SealSignature, bundles_of};
 use airkeep::{Environment, Failure, Keyring, Level, Verification, VerifyRequest, inspect};
 use clap::Args;
 use serde_json::{Value, json};
@@ -11,11 +12,13 @@ use serde_json::{Value, json};
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
+use super::signers::SignerArguments;
 use super::{Report, explain, json, screen};
 
 /// Prove bundles: without the key that every byte is as sealed, with it that the data is authentic and complete
 ///
-/// Level 0 needs no key: the structure is exact and every member matches its recorded SHA-256. Level 2 checks the MACs of key slots,
+/// Level 0 needs no key: the structure is exact and every member matches its recorded SHA-256. Level 1 also insists on a
+/// signature by a signer given with --signer or --allowed-signers, as every level does where one is given. Level 2 checks the MACs of key slots,
 /// index and every frame. Level 3 also decrypts and decompresses everything and compares it with the manifest.
 ///
 /// Without --level the highest level is taken that the given keys reach. Damage does not stop the run: what is unreadable or
@@ -26,7 +29,7 @@ pub struct Arguments {
     /// Bundles, or folders with bundles
     #[arg(required = true, value_name = "BUNDLE|VAULT")]
     targets: Vec<PathBuf>,
-    /// How much to prove: 0, 2 or 3 (default: the highest that the keys reach)
+    /// How much to prove: 0, 1, 2 or 3 (default: the highest that the keys reach)
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     level: Option<Level>,
     /// Print one JSON object
@@ -34,6 +37,8 @@ pub struct Arguments {
     pub json: bool,
     #[command(flatten)]
     keys: KeyArguments,
+    #[command(flatten)]
+    signers: SignerArguments,
 }
 
 /// One bundle's result: examined, or not even that.
@@ -50,15 +55,16 @@ impl Arguments {
         if targets.iter().all(Result::is_err) {
             return finish(targets.into_iter().filter_map(Result::err).collect());
         }
+        let signers = self.signers.trusted()?;
         let ring = match self.level {
             Some(level) if !level.needs_key() => Keyring::default(),
             Some(_) => self.keys.ring(Purpose::Open)?,
             None => self.keys.ring(Purpose::OpenIfGiven)?,
         };
         let environment = Environment::system();
-        let request = VerifyRequest { level: self.level };
+        let request = VerifyRequest { level: self.level, signers };
         let judge = |path: PathBuf| {
-            let result = Verification::run(&path, request, &ring, &environment).map_err(refused);
+            let result = Verification::run(&path, &request, &ring, &environment).map_err(refused);
             (path, result)
         };
         finish(targets.into_iter().map(|target| target.map_or_else(|failed| failed, judge)).collect())
@@ -119,7 +125,9 @@ fn warnings(judged: &[Judged]) -> Vec<String> {
         let troubles = verification.manifest.iter().flat_map(|manifest| &manifest.sources).filter_map(explain::trouble);
         warnings.extend(troubles.map(|trouble| format!("{}: {trouble}", path.display())));
     }
-    let keyless = |(_, result): &Judged| result.as_ref().is_ok_and(|v| v.level == Level::Sums && v.is_sound());
+    let keyless = |(_, result): &Judged| {
+        result.as_ref().is_ok_and(|v| v.level == Level::Sums && v.is_sound() && v.signature.verdict != SignatureVerdict::Valid)
+    };
     if judged.iter().any(keyless) {
         warnings.push("verified without a key: damage would show, forgery would not".to_owned());
     }
@@ -156,10 +164,15 @@ fn text(path: &Path, result: &Result<Verification, Explained>) -> String {
         }
     };
     let level = verification.level;
+    let signature = signature(verification);
     if verification.is_sound() {
-        return format!("ok       {level}  {path}\n");
+        return format!("ok       {level}  {path}\n{signature}");
     }
-    let mut text = format!("DAMAGED  {level}  {path}\n");
+    let word = if verification.findings.is_empty() { "REFUSED" } else { "DAMAGED" };
+    let mut text = format!("{word}  {level}  {path}\n{signature}");
+    if verification.findings.is_empty() {
+        return text;
+    }
     for finding in &verification.findings {
         let _ = writeln!(text, "             {} {}", finding.level, screen::escape(&explain::finding(finding)));
     }
@@ -171,6 +184,19 @@ fn text(path: &Path, result: &Result<Verification, Explained>) -> String {
         (true, None) => writeln!(text, "             which databases are hurt cannot be told: the index is lost"),
     };
     text
+}
+
+/// Who sealed it, where there is something to say.
+fn signature(verification: &Verification) -> String {
+    let SealSignature { verdict, signer, has_signed_slots } = verification.signature;
+    let Some(signer) = signer else {
+        return if verification.has_right_signer { String::new() } else { "             signature absent\n".to_owned() };
+    };
+    let slots = match verdict {
+        SignatureVerdict::Valid | SignatureVerdict::NotPinned if !has_signed_slots => "; the key slots were changed by somebody else",
+        _ => "",
+    };
+    format!("             signature {}: {}{slots}\n", verdict.name(), signer.fingerprint())
 }
 
 fn object(judged: &[Judged]) -> serde_json::Map<String, Value> {
@@ -196,6 +222,11 @@ fn one(path: &Path, result: &Result<Verification, Explained>) -> Value {
         "bundle": json::bundle(path, verification.size_bytes, &verification.core),
         "ok": verification.is_sound(),
         "level": verification.level,
+        "signature": {
+            "verdict": verification.signature.verdict.name(),
+            "signer": verification.signature.signer.map(|signer| signer.fingerprint().to_string()),
+            "slots_signed": verification.signature.has_signed_slots,
+        },
         "findings": verification.findings.iter().map(|finding| json::finding(path, finding)).collect::<Vec<_>>(),
         "hurt": verification.hurt_databases(),
         "frames": verification.frames,
@@ -207,9 +238,10 @@ fn one(path: &Path, result: &Result<Verification, Explained>) -> Value {
 fn level(text: &str) -> Result<Level, String> {
     match text {
         "0" => Ok(Level::Sums),
+        "1" => Ok(Level::Signature),
         "2" => Ok(Level::Authentic),
         "3" => Ok(Level::Content),
-        _ => Err("expected 0, 2 or 3".to_owned()),
+        _ => Err("expected 0, 1, 2 or 3".to_owned()),
     }
 }
 

@@ -9,12 +9,14 @@ mod keys;
 mod member;
 mod scratch_cipher;
 mod secret;
+mod signature;
 
 pub use digest::{Digest, HexError, Sha256, decode_hex, encode_hex};
 pub use keys::{BundleKeys, Context, EncryptionKey, HeaderKey, Iterations, Kek, MacKey, RootKey, WRAPPED_LEN};
 pub use member::{IV_LEN, OVERHEAD, TAG_LEN, Tag, authenticate, open_in_place, seal_in_place};
 pub use scratch_cipher::ScratchCipher;
 pub use secret::{KeyFileKey, PASSPHRASE_MAX, PASSPHRASE_MIN, Passphrase, PassphraseError};
+pub use signature::{Fingerprint, FingerprintError, Namespace, PublicKey, SignedMessage, SigningKey, SigningKeyError};
 
 /// Gives random bytes: the operating system's in the program, fixed ones in tests with vectors.
 pub trait Entropy {

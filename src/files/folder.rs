@@ -35,6 +35,26 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), descriptor: Arc::new(descriptor) })
     }
 
+    /// Opens the folder that a file is in, links resolved once, and gives the file's name there.
+    ///
+    /// # Errors
+    /// No such folder; [`FileError::NotRegular`] for a path without a name, or with one that is not UTF-8.
+    pub fn of(path: &Path) -> Result<(Folder, String), FileError> {
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) => Ok((Folder::above(path)?, name.to_owned())),
+            None => Err(FileError::NotRegular { path: path.to_owned() }),
+        }
+    }
+
+    /// Opens the folder that a file is in, links resolved once.
+    ///
+    /// # Errors
+    /// No such folder, no permission.
+    pub fn above(path: &Path) -> Result<Folder, FileError> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Folder::open(&parent.canonicalize().map_err(FileError::io("open folder", parent))?)
+    }
+
     /// Its path as it was opened.
     pub fn path(&self) -> &Path {
         &self.path

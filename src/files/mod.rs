@@ -12,6 +12,8 @@ mod writeback;
 pub use error::FileError;
 pub use folder::{Folder, NewFile, open_regular};
 pub use holders::{Process, holders};
-pub use private::{FolderFault, FolderLock, check_private_folder, lock_folder, make_private_folder, read_secret_file};
+pub use private::{
+    FolderFault, FolderLock, check_private_folder, lock_folder, make_private_folder, make_private_folders, read_secret_file,
+};
 pub use scratch::{DEFAULT_MEMORY_LIMIT_BYTES, Scratch, ScratchError, ScratchSpace};
 pub use writeback::Writeback;

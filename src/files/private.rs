@@ -70,6 +70,20 @@ pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
     })
 }
 
+/// Makes a folder as [`make_private_folder`] does, and those above it that are missing.
+///
+/// # Errors
+/// What the system says; folders that were made stay.
+pub fn make_private_folders(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_private_folders(parent)?;
+    }
+    make_private_folder(path)
+}
+
 /// Gives a folder mode 0700 through a descriptor, so that a link put in its place meanwhile changes nothing elsewhere.
 fn own(path: &Path) -> rustix::io::Result<()> {
     use rustix::fs::{Mode, OFlags};

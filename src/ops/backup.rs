@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::record::{Captured, source_record, tool};
-use super::{Environment, Failure};
+use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, BundleWriter, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level, MANIFEST_FORMAT,
-    Manifest, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, read_front, unlock,
+    Manifest, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, Sealing, read_front, unlock,
 };
-use crate::crypto::{Digest, Entropy, random};
+use crate::crypto::{Digest, Entropy, SigningKey, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
 use crate::files::{NewFile, ScratchSpace, Writeback};
 use crate::vault::{Vault, bundle_name, write_sidecar};
@@ -57,6 +57,8 @@ pub struct Backup {
     pub accept_corrupt: bool,
     /// Whether keys that do not open the vault's newest bundle are meant.
     pub new_keys: bool,
+    /// Where the signing key is, for a vault that has a signer.
+    pub signing_key: Option<SigningKeyPlace>,
 }
 
 /// What became of a backup.
@@ -99,6 +101,7 @@ impl Backup {
             read_back: true,
             accept_corrupt: false,
             new_keys: false,
+            signing_key: None,
         }
     }
 
@@ -137,6 +140,7 @@ impl Backup {
 
     fn seal_into(&self, vault: &mut Vault, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
         let mut warnings = self.check_vault(vault, ring)?;
+        let signer = self.signer(vault)?;
         let started_at = environment.now();
         let (predecessor, damaged) = vault.predecessor();
         warnings.extend(damaged.iter().map(|bundle| format!("'{}' is damaged at its end: this bundle cannot name it", bundle.name)));
@@ -150,11 +154,12 @@ impl Backup {
                 codec: self.compression.codec(),
                 frame_size: FrameSize::Normal,
                 predecessor,
+                signer: signer.as_ref().map(SigningKey::public),
             },
             RECOVER_TEXT.as_bytes(),
         );
         let new = vault.folder().new_file(&mut *environment.entropy)?;
-        let (sealed, manifest) = self.seal(&core, ring, &new, environment, &mut warnings)?;
+        let (sealed, manifest) = self.seal(&core, ring, signer.as_ref(), &new, environment, &mut warnings)?;
         new.sync()?;
         let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
@@ -180,6 +185,13 @@ impl Backup {
         })
     }
 
+    /// The key that signs, where the vault has a signer. A vault whose bundles are signed gets none that is not.
+    fn signer(&self, vault: &Vault) -> Result<Option<SigningKey>, Failure> {
+        let Some(signer) = vault.signer() else { return Ok(None) };
+        let place = self.signing_key.as_ref().ok_or_else(|| Failure::NoSigningKey { vault: self.vault.clone() })?;
+        Ok(Some(place.load(&vault.set().id, &signer)?.0))
+    }
+
     /// A typo in a passphrase must not seal months of backups: each key has to open the newest bundle, unless told otherwise.
     fn check_vault(&self, vault: &Vault, ring: &Keyring) -> Result<Vec<String>, Failure> {
         let mut warnings: Vec<String> = vault.strangers().map(|bundle| stranger_warning(bundle, vault.set().name.as_str())).collect();
@@ -197,6 +209,7 @@ impl Backup {
         &self,
         core: &PublicCore,
         ring: &Keyring,
+        signer: Option<&SigningKey>,
         new: &NewFile,
         environment: &mut Environment,
         warnings: &mut Vec<String>,
@@ -215,7 +228,8 @@ impl Backup {
         };
         // Frames are large; the buffer gathers their headers and padding.
         let out = BufWriter::with_capacity(64 << 10, Writeback::new(file));
-        let writer = BundleWriter::start(out, core, ring, self.compression, environment.workers, &mut *environment.entropy);
+        let sealing = Sealing { ring, signer, compression: self.compression, workers: environment.workers };
+        let writer = BundleWriter::start(out, core, sealing, &mut *environment.entropy);
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
         let mut sources = Vec::new();
         for spec in &self.sources {

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use crate::bundle::{BundleError, Damage, Label};
+use crate::crypto::PublicKey;
 use crate::database::DatabaseError;
 use crate::files::FileError;
 use crate::vault::VaultError;
+
+use super::SigningKeyFault;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,52 @@ pub enum Failure {
         whole: Vec<Label>,
         /// Whether the bundle holds more than one.
         has_several: bool,
+    },
+    /// Nobody who was pinned sealed the bundle; nothing was restored from it.
+    #[error("bundle '{}' {}, nothing was restored", path.display(), signer.map_or_else(|| "is not signed".to_owned(), |signer| format!("is not signed by a pinned signer but names {}", signer.fingerprint())))]
+    WrongSigner {
+        /// Its path.
+        path: PathBuf,
+        /// The signer that it names.
+        signer: Option<PublicKey>,
+    },
+    /// The key that signs is not here.
+    #[error("cannot use the signing key '{}'", path.display())]
+    SigningKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        fault: SigningKeyFault,
+    },
+    /// The vault signs its bundles, and nobody said where the key is.
+    #[error("the bundles of '{}' are signed, and no signing key was given", vault.display())]
+    NoSigningKey {
+        /// The vault.
+        vault: PathBuf,
+    },
+    /// The vault has a signer already.
+    #[error("'{}' is a vault already, its bundles are signed by {signer}", vault.display())]
+    Signed {
+        /// The vault.
+        vault: PathBuf,
+        /// The signer's fingerprint.
+        signer: String,
+    },
+    /// The vault has no signer.
+    #[error("the bundles of '{}' are not signed", vault.display())]
+    Unsigned {
+        /// The vault.
+        vault: PathBuf,
+    },
+    /// A pinned signer was asked for and none is given.
+    #[error("level L1 needs a pinned signer")]
+    NoPinnedSigner,
+    /// There is no vault.
+    #[error("there is no vault '{}'", path.display())]
+    NoVault {
+        /// Its path.
+        path: PathBuf,
     },
     /// There is no such file.
     #[error("bundle '{}' does not exist", path.display())]

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::verify::open_bundle;
-use super::{Environment, Failure};
-use crate::bundle::{BundleError, Examination, KeyChange, Keyring, Level, Nowhere, SlotFacts, read_front, rekey, unlock};
-use crate::crypto::{Digest, Sha256};
+use super::{Environment, Failure, SigningKeyPlace};
+use crate::bundle::{BundleError, Examination, Front, KeyChange, Keyring, Level, Nowhere, SlotFacts, read_front, rekey, unlock};
+use crate::crypto::{Digest, PublicKey, Sha256, SigningKey};
 use crate::files::{FileError, Folder, NewFile, Writeback, lock_folder};
-use crate::vault::refresh_sidecar;
+use crate::vault::{known_generation, note_generation, refresh_sidecar};
 
 /// A change of keys for one bundle.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Rekey<'k> {
     pub ring: &'k Keyring,
     /// What is to become of the slots.
     pub change: KeyChange<'k>,
+    /// Where the key of the bundle's signer may be; without it the new slots are not signed.
+    pub signing_key: Option<SigningKeyPlace>,
 }
 
 /// What became of a bundle's slots.
@@ -36,6 +38,12 @@ pub struct SlotReport {
     pub slots: Vec<SlotFacts>,
     /// Whether this run changed them.
     pub is_changed: bool,
+    /// Who seals the bundle, if it is signed.
+    pub signer: Option<PublicKey>,
+    /// Whether that signer signed these slots.
+    pub is_signed: bool,
+    /// The newest generation that the vault remembers, where that is a later one: somebody put old slots back.
+    pub newer_generation: Option<u64>,
 }
 
 impl Rekey<'_> {
@@ -46,7 +54,7 @@ impl Rekey<'_> {
     /// using the folder. The bundle is as it was then.
     pub fn run(&self, path: &Path, environment: &mut Environment) -> Result<SlotReport, Failure> {
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
-        let (folder, name) = place_of(path)?;
+        let (folder, name) = Folder::of(path)?;
         let _lock = lock_folder(&folder)?;
         // Only in a vault is the lock held by everybody who makes hidden files.
         if folder.has(crate::vault::IDENTITY)? {
@@ -56,28 +64,34 @@ impl Rekey<'_> {
         let front = read_front(&medium).map_err(failure)?;
         if self.change.is_done(&front).map_err(failure)? {
             refresh_sidecar(&folder, &name, &file_digest(&medium, path)?, &mut *environment.entropy)?;
-            return Ok(SlotReport {
-                path: path.to_owned(),
-                generation: front.slots.generation,
-                slots: front.slots.facts(),
-                is_changed: false,
-            });
+            note_generation(&folder, front.core.id, front.slots.generation, &mut *environment.entropy)?;
+            return Ok(slot_report(path, &front));
         }
         let new = folder.new_file(&mut *environment.entropy)?;
         let file = new.file().try_clone().map_err(FileError::io("write", path))?;
         let mut out = BufWriter::with_capacity(64 << 10, Writeback::new(file));
-        let rekeyed = rekey(&medium, &front, self.ring, self.change, &mut *environment.entropy, &mut out).map_err(failure)?;
+        let signer = self.signer(&front);
+        let rekeyed = rekey(&medium, &front, self.ring, self.change, signer.as_ref(), &mut *environment.entropy, &mut out);
+        let rekeyed = rekeyed.map_err(failure)?;
         let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
         flushed.map_err(FileError::io("write", path))?;
         new.sync()?;
-        let slots = self.check(&new, environment).map_err(failure)?;
+        let front = self.check(&new, environment).map_err(failure)?;
         new.replace(&name, &mut *environment.entropy)?;
         refresh_sidecar(&folder, &name, &rekeyed.sha256, &mut *environment.entropy)?;
-        Ok(SlotReport { path: path.to_owned(), generation: rekeyed.generation, slots, is_changed: true })
+        // Behind the rename: a vault that remembers too little is mended by the next run, one that remembers too much would accuse an honest bundle.
+        note_generation(&folder, front.core.id, rekeyed.generation, &mut *environment.entropy)?;
+        Ok(SlotReport { is_changed: true, ..slot_report(path, &front) })
+    }
+
+    /// The key of the bundle's signer, where it is here.
+    fn signer(&self, front: &Front) -> Option<SigningKey> {
+        let signer = front.core.signer?;
+        self.signing_key.as_ref()?.load(&front.core.set.id, &signer).ok().map(|(key, _)| key)
     }
 
     /// The new file must be whole, and open with a key that somebody holds.
-    fn check(&self, new: &NewFile, environment: &Environment) -> Result<Vec<SlotFacts>, BundleError> {
+    fn check(&self, new: &NewFile, environment: &Environment) -> Result<Front, BundleError> {
         new.evict();
         let mut front = read_front(new.file())?;
         let ring = match self.change {
@@ -92,7 +106,7 @@ impl Rekey<'_> {
         let mut sink = Nowhere;
         let examination = Examination::new(new.file(), &mut front, None, Level::Sums, environment.workers, &mut sink);
         examination.run()?.into_result()?;
-        Ok(front.slots.facts())
+        Ok(front)
     }
 }
 
@@ -103,7 +117,21 @@ impl Rekey<'_> {
 pub fn list_slots(path: &Path) -> Result<SlotReport, Failure> {
     let medium = open_bundle(path)?;
     let front = read_front(&medium).map_err(|source| Failure::Bundle { path: path.to_owned(), source })?;
-    Ok(SlotReport { path: path.to_owned(), generation: front.slots.generation, slots: front.slots.facts(), is_changed: false })
+    Ok(slot_report(path, &front))
+}
+
+fn slot_report(path: &Path, front: &Front) -> SlotReport {
+    let generation = front.slots.generation;
+    let known = Folder::above(path).ok().and_then(|folder| known_generation(&folder, front.core.id).ok()?);
+    SlotReport {
+        path: path.to_owned(),
+        generation,
+        slots: front.slots.facts(),
+        is_changed: false,
+        signer: front.core.signer,
+        is_signed: front.is_slots_signed,
+        newer_generation: known.filter(|known| *known > generation),
+    }
 }
 
 /// Makes a key file: 32 random bytes, mode 0600, never in place of anything.
@@ -111,20 +139,10 @@ pub fn list_slots(path: &Path) -> Result<SlotReport, Failure> {
 /// # Errors
 /// [`FileError::Exists`], or what the system says.
 pub fn make_key_file(path: &Path, environment: &mut Environment) -> Result<(), Failure> {
-    let (folder, name) = place_of(path)?;
+    let (folder, name) = Folder::of(path)?;
     let mut key = Zeroizing::new([0; 32]);
     environment.entropy.fill(&mut *key);
     Ok(folder.write_new(&name, &*key, &mut *environment.entropy)?)
-}
-
-/// The folder that a file is in, links resolved once, and its name there.
-fn place_of(path: &Path) -> Result<(Folder, String), Failure> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = Folder::open(&parent.canonicalize().map_err(FileError::io("open folder", parent))?)?;
-    match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) => Ok((folder, name.to_owned())),
-        None => Err(Failure::NoBundle { path: path.to_owned() }),
-    }
 }
 
 fn file_digest(mut file: &std::fs::File, path: &Path) -> Result<Digest, FileError> {

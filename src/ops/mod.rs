@@ -8,6 +8,7 @@ mod info;
 mod keys;
 mod record;
 mod restore;
+mod signing;
 mod verify;
 
 pub use backup::{Backup, BackupReport, SourceSpec};
@@ -16,4 +17,5 @@ pub use failure::Failure;
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};
 pub use restore::{Restore, RestoreReport, Restored};
-pub use verify::{Verification, VerifyRequest, bundles_of};
+pub use signing::{Init, SignerReport, SigningKeyFault, SigningKeyPlace, rotate_signer, show_signer};
+pub use verify::{SealSignature, Verification, VerifyRequest, bundles_of};

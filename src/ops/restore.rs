@@ -11,7 +11,7 @@ use super::verify::open_bundle;
 use super::{Environment, Failure};
 use crate::bundle::{
     BundleError, Entry, EntryPath, EntrySink, Examination, Finding, Keyring, Label, Level, Manifest, Outcome, PublicCore, Source,
-    read_front, unlock,
+    TrustedSigners, read_front, unlock,
 };
 use crate::crypto::Entropy;
 use crate::files::{FileError, Folder, NewFile, Writeback, make_private_folder};
@@ -30,6 +30,8 @@ pub struct Restore {
     pub labels: Vec<Label>,
     /// The folder; made if it is missing.
     pub to: PathBuf,
+    /// Who may have sealed it; with somebody pinned, nothing is restored from a bundle that nobody of them signed.
+    pub signers: TrustedSigners,
     /// Whether databases that are whole are restored although other parts of the bundle are damaged.
     pub accept_damage: bool,
 }
@@ -83,6 +85,10 @@ impl Restore {
             StagingError::Bundle(source) => failure(source),
         })?;
         let Staging { staged, .. } = sink;
+        let verdict = self.signers.judge(&front.core, outcome.is_signed);
+        if !self.signers.is_empty() && !self.signers.accepts(verdict) {
+            return Err(Failure::WrongSigner { path: self.bundle.clone(), signer: front.core.signer });
+        }
         let is_whole = |source: &Source| staged.iter().any(|file| file.label.as_ref() == Some(&source.label));
         let (whole, hurt): (Vec<Source>, Vec<Source>) = chosen.iter().cloned().partition(is_whole);
         if !outcome.findings.is_empty() && (!self.accept_damage || whole.is_empty()) {

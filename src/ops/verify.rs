@@ -5,18 +5,31 @@ use std::path::{Path, PathBuf};
 
 use super::{Environment, Failure};
 use crate::bundle::{
-    BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SlotFacts, read_front,
-    unlock,
+    BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SignatureVerdict,
+    SlotFacts, TrustedSigners, read_front, unlock,
 };
-use crate::crypto::Digest;
+use crate::crypto::{Digest, PublicKey};
 use crate::files::{FileError, Folder, open_regular};
-use crate::vault::bundles_in;
+use crate::vault::{bundles_in, known_generation};
 
 /// How a bundle is to be verified.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct VerifyRequest {
     /// The level, else the highest that the given keys reach.
     pub level: Option<Level>,
+    /// Who may have sealed it; with somebody pinned, a bundle that nobody of them signed is not sound.
+    pub signers: TrustedSigners,
+}
+
+/// Who sealed a bundle, as far as that is known. Reported apart from the level.
+#[derive(Debug, Clone, Copy)]
+pub struct SealSignature {
+    /// What to think of it.
+    pub verdict: SignatureVerdict,
+    /// The signer that the bundle names.
+    pub signer: Option<PublicKey>,
+    /// Whether that signer signed the key slots, too; after a change of keys by somebody else they are not signed.
+    pub has_signed_slots: bool,
 }
 
 /// What verifying one bundle gave.
@@ -38,6 +51,10 @@ pub struct Verification {
     pub frames: u64,
     /// The seal digest, if it could be read.
     pub seal_sha256: Option<Digest>,
+    /// Who sealed it.
+    pub signature: SealSignature,
+    /// False if somebody was pinned and did not seal it.
+    pub has_right_signer: bool,
     /// The manifest, with a key and an intact index.
     pub manifest: Option<Manifest>,
 }
@@ -47,8 +64,8 @@ impl Verification {
     ///
     /// # Errors
     /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`].
-    pub fn run(path: &Path, request: VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
-        let level = level_of(request.level, ring)?;
+    pub fn run(path: &Path, request: &VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
+        let level = request.level_with(ring)?;
         let medium = open_bundle(path)?;
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let mut front = read_front(&medium).map_err(failure)?;
@@ -56,9 +73,12 @@ impl Verification {
         let mut unlocked = unlocked.map_err(failure)?;
         let mut sink = Nowhere;
         let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
-        let outcome = examination.run().map_err(failure)?;
+        let mut outcome = examination.run().map_err(failure)?;
+        outcome.findings.extend(old_slots(path, &front));
         let size_bytes = medium.metadata().map_err(FileError::io("look at", path))?.len();
         let manifest = unlocked.and_then(|unlocked| unlocked.manifest().cloned());
+        let verdict = request.signers.judge(&front.core, outcome.is_signed);
+        let signature = SealSignature { verdict, signer: front.core.signer, has_signed_slots: front.is_slots_signed };
         let Front { core, slots, .. } = front;
         Ok(Verification {
             path: path.to_owned(),
@@ -69,13 +89,15 @@ impl Verification {
             findings: outcome.findings,
             frames: outcome.frames,
             seal_sha256: outcome.seal_sha256,
+            has_right_signer: request.signers.accepts(verdict),
+            signature,
             manifest,
         })
     }
 
-    /// True if the bundle is proven to its level.
+    /// True if the bundle is proven to its level, and sealed by who was pinned, if anybody was.
     pub fn is_sound(&self) -> bool {
-        self.findings.is_empty()
+        self.findings.is_empty() && self.has_right_signer
     }
 
     /// Labels of the databases that findings hurt.
@@ -120,11 +142,23 @@ pub(super) fn open_bundle(path: &Path) -> Result<File, Failure> {
     }
 }
 
-fn level_of(asked: Option<Level>, ring: &Keyring) -> Result<Level, Failure> {
-    match asked {
-        Some(level) if level.needs_key() && ring.is_empty() => Err(Failure::NoKey { level }),
-        Some(level) => Ok(level),
-        None if ring.is_empty() => Ok(Level::Sums),
-        None => Ok(Level::Content),
+impl VerifyRequest {
+    fn level_with(&self, ring: &Keyring) -> Result<Level, Failure> {
+        match self.level {
+            Some(level) if level.needs_key() && ring.is_empty() => Err(Failure::NoKey { level }),
+            Some(Level::Signature) if self.signers.is_empty() => Err(Failure::NoPinnedSigner),
+            Some(level) => Ok(level),
+            None if !ring.is_empty() => Ok(Level::Content),
+            None if !self.signers.is_empty() => Ok(Level::Signature),
+            None => Ok(Level::Sums),
+        }
     }
+}
+
+/// Slots that the vault around the bundle knows to be out of date. Where there is none, or none that can be read, nothing is known.
+fn old_slots(path: &Path, front: &Front) -> Option<Finding> {
+    let found = front.slots.generation;
+    let known = known_generation(&Folder::above(path).ok()?, front.core.id).ok()??;
+    let damage = Damage::OldSlots { found, known };
+    (known > found).then(|| Finding { level: Level::Sums, damage, frames: None, entries: Vec::new() })
 }

@@ -1,36 +1,33 @@
 //! The folder of one set's bundles: its identity, its order, its lock.
 //!
 //! A vault cannot be written by others, holds the bundles of one set, and numbers them without reuse, also after they were carried away:
-//! `vault.json` says which set it is and which bundle was sealed last. Bundles of another set may lie in it (somebody copied one there to
+//! `vault.json` says which set it is, who signs its bundles and which one was sealed last. Bundles of another set may lie in it (somebody copied one there to
 //! restore it); they are passed over. A vault whose `vault.json` is missing is the set of the bundles in it.
 
+mod identity;
 mod shelf;
 mod sidecar;
+mod signers;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::bundle::limits::SEQUENCE_MAX;
-use crate::bundle::{Id, Predecessor, PublicCore, SetName, SetRef, UtcTime};
-use crate::crypto::{Entropy, encode_hex, random};
+use crate::bundle::{Id, Predecessor, PublicCore, SetName, SetRef, SignerChange, SignerChangeError, UtcTime};
+use crate::crypto::{Entropy, PublicKey, encode_hex, random};
 use crate::files::{FileError, Folder, FolderLock, check_private_folder, lock_folder, make_private_folder};
 
+use identity::Identity;
+pub use identity::{IDENTITY, known_generation, note_generation};
 pub use shelf::{Shelved, ShelvedState, bundles_in};
 pub use sidecar::{refresh_sidecar, write_sidecar};
-
-/// The file that makes a folder a vault.
-pub const IDENTITY: &str = "vault.json";
-const FORMAT: &str = "airkeep-vault/1";
+pub use signers::{ALLOWED_SIGNERS, SIGNER_CHANGES};
 
 /// An open, locked vault.
 #[derive(Debug)]
 pub struct Vault {
     folder: Folder,
     _lock: FolderLock,
-    set: SetRef,
-    /// The bundle that was sealed last, as `vault.json` has it.
-    last: Option<Predecessor>,
+    identity: Identity,
     bundles: Vec<Shelved>,
     /// Whether this run made the folder.
     pub is_new: bool,
@@ -57,6 +54,20 @@ pub enum VaultError {
         /// The format it names.
         found: String,
     },
+    /// `signer-changes` is not what it should be.
+    #[error("'{}' is damaged", path.display())]
+    SignerChanges {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: SignerChangeError,
+    },
+    /// A vault keeps the name that it was made with.
+    #[error("this vault has the name '{name}' already")]
+    Named {
+        /// That name.
+        name: SetName,
+    },
     /// No further number can be given.
     #[error("'{}' has a bundle with the highest number that the format allows", path.display())]
     Exhausted {
@@ -71,20 +82,20 @@ pub enum VaultError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    format: String,
-    set: SetRef,
-    last: Option<Predecessor>,
-}
-
 impl Vault {
     /// Opens a vault for writing, making it if it is missing, and takes its lock until the value is dropped.
     ///
     /// # Errors
     /// [`VaultError`]; [`FileError::Locked`] if another run has the lock.
     pub fn open(path: &Path, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
+        Vault::open_named(path, None, entropy)
+    }
+
+    /// Opens a vault as [`Vault::open`] does; a new one gets this name.
+    ///
+    /// # Errors
+    /// As [`Vault::open`], and [`VaultError::Named`] if there is one with another name.
+    pub fn open_named(path: &Path, name: Option<SetName>, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
         // Without a slash at its end, behind which the system would follow a symbolic link.
         let path: &Path = &path.components().collect::<PathBuf>();
         let is_new = match make_private_folder(path) {
@@ -92,7 +103,7 @@ impl Vault {
             Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(error.into()),
         };
-        let opened = Vault::open_existing(path, is_new, entropy);
+        let opened = Vault::open_existing(path, is_new, name, entropy);
         if opened.is_err() && is_new {
             // Only ever removes an empty folder that this run made.
             let _ = std::fs::remove_dir(path);
@@ -100,17 +111,22 @@ impl Vault {
         opened
     }
 
-    fn open_existing(path: &Path, is_new: bool, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
+    fn open_existing(path: &Path, is_new: bool, name: Option<SetName>, entropy: &mut dyn Entropy) -> Result<Vault, VaultError> {
         check_private_folder(path)?;
         let folder = Folder::open(path)?;
         let lock = lock_folder(&folder)?;
         folder.remove_hidden()?;
         let bundles = bundles_in(&folder)?;
-        let (set, last) = match read_identity(&folder)? {
-            Some(identity) => (identity.set, identity.last),
-            None => (set_of(&bundles, path)?.unwrap_or_else(|| new_set(entropy)), None),
+        let known = match Identity::read(&folder)? {
+            Some(identity) => Some(identity),
+            None => set_of(&bundles, path)?.map(Identity::of),
         };
-        Ok(Vault { folder, _lock: lock, set, last, bundles, is_new })
+        match (&known, &name) {
+            (Some(Identity { set, .. }), Some(name)) if set.name != *name => return Err(VaultError::Named { name: set.name.clone() }),
+            _ => {}
+        }
+        let identity = known.unwrap_or_else(|| Identity::of(new_set(name, entropy)));
+        Ok(Vault { folder, _lock: lock, identity, bundles, is_new })
     }
 
     /// The folder.
@@ -120,7 +136,7 @@ impl Vault {
 
     /// The set.
     pub fn set(&self) -> &SetRef {
-        &self.set
+        &self.identity.set
     }
 
     /// The next place in the set: behind the last one sealed, and behind every bundle of it that lies here, readable or not.
@@ -128,7 +144,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Exhausted`].
     pub fn next_sequence(&self) -> Result<u64, VaultError> {
-        let sealed = self.last.as_ref().map_or(0, |last| last.sequence);
+        let sealed = self.identity.last.as_ref().map_or(0, |last| last.sequence);
         let highest = self.own().map(|bundle| bundle.sequence).max().unwrap_or(0).max(sealed);
         match highest < SEQUENCE_MAX {
             true => Ok(highest + 1),
@@ -144,7 +160,7 @@ impl Vault {
     /// What a new bundle names as its predecessor: the newest bundle that lies here, else the one on record, which may have been carried away.
     /// Bundles that are too damaged to be named are passed over and listed.
     pub fn predecessor(&self) -> (Option<Predecessor>, Vec<&Shelved>) {
-        let sealed = self.last.as_ref().map_or(0, |last| last.sequence);
+        let sealed = self.identity.last.as_ref().map_or(0, |last| last.sequence);
         let mut newer: Vec<&Shelved> = self.own().filter(|bundle| bundle.core().is_some() && bundle.sequence > sealed).collect();
         newer.sort_by_key(|bundle| std::cmp::Reverse(bundle.sequence));
         let mut damaged = Vec::new();
@@ -154,7 +170,7 @@ impl Vault {
                 None => damaged.push(bundle),
             }
         }
-        (self.last.clone(), damaged)
+        (self.identity.last.clone(), damaged)
     }
 
     fn reference(&self, bundle: &Shelved) -> Option<Predecessor> {
@@ -166,7 +182,7 @@ impl Vault {
 
     /// Bundles that lie here and cannot be read or belong to another set: worth a word to the operator.
     pub fn strangers(&self) -> impl Iterator<Item = &Shelved> {
-        self.bundles.iter().filter(|bundle| bundle.core().is_none_or(|core| core.set.id != self.set.id))
+        self.bundles.iter().filter(|bundle| bundle.core().is_none_or(|core| core.set.id != self.identity.set.id))
     }
 
     /// Writes down which set this is and which bundle was sealed last.
@@ -174,11 +190,55 @@ impl Vault {
     /// # Errors
     /// What the file system says; the record that was there stays.
     pub fn record(&mut self, sealed: Predecessor, entropy: &mut dyn Entropy) -> Result<(), FileError> {
-        let identity = Identity { format: FORMAT.to_owned(), set: self.set.clone(), last: Some(sealed) };
-        let mut text = serde_json::to_vec_pretty(&identity).expect("text and numbers and nothing else");
-        text.push(b'\n');
-        self.folder.write_over(IDENTITY, &text, entropy)?;
-        self.last = identity.last;
+        let mut identity = self.identity.clone();
+        identity.last = Some(sealed);
+        self.write(identity, entropy)
+    }
+
+    /// Who signs the bundles of this vault: by its record, else as the newest bundle has it, so that a lost record does not end in bundles
+    /// that nobody signs.
+    pub fn signer(&self) -> Option<PublicKey> {
+        self.identity.signer.or_else(|| self.newest()?.core()?.signer)
+    }
+
+    /// Writes down that bundles are signed from now on, and by whom. `allowed_signers` is there before.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_signer(&mut self, signer: PublicKey, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        signers::allow(&self.folder, &self.identity.set, &signer, entropy)?;
+        let mut identity = self.identity.clone();
+        identity.signer = Some(signer);
+        self.write(identity, entropy)
+    }
+
+    /// Writes down the identity as it is, so that a new set outlives a kill.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn settle(&mut self, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        self.write(self.identity.clone(), entropy)
+    }
+
+    /// The changes of signers, each verified, from the first to the last.
+    ///
+    /// # Errors
+    /// [`VaultError::SignerChanges`], or what the file system says.
+    pub fn signer_changes(&self) -> Result<Vec<SignerChange>, VaultError> {
+        signers::changes(&self.folder)
+    }
+
+    /// Adds a change of signers to the list.
+    ///
+    /// # Errors
+    /// As [`Vault::signer_changes`].
+    pub fn add_signer_change(&self, change: &SignerChange, entropy: &mut dyn Entropy) -> Result<(), VaultError> {
+        signers::add_change(&self.folder, change, entropy)
+    }
+
+    fn write(&mut self, identity: Identity, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        identity.write(&self.folder, entropy)?;
+        self.identity = identity;
         Ok(())
     }
 
@@ -193,8 +253,8 @@ impl Vault {
     /// Bundles of this set; one that cannot be read counts by its file name.
     fn own(&self) -> impl Iterator<Item = &Shelved> {
         self.bundles.iter().filter(|bundle| match bundle.core() {
-            Some(core) => core.set.id == self.set.id,
-            None => shelf::set_in(&bundle.name) == Some(self.set.name.as_str()),
+            Some(core) => core.set.id == self.identity.set.id,
+            None => shelf::set_in(&bundle.name) == Some(self.identity.set.name.as_str()),
         })
     }
 }
@@ -202,19 +262,6 @@ impl Vault {
 /// The name of a bundle's file: `<set>-<sequence>-<UTC>.akb`.
 pub fn bundle_name(set: &SetName, sequence: u64, created_at: &UtcTime) -> String {
     format!("{set}-{sequence:06}-{}.akb", created_at.compact())
-}
-
-fn read_identity(folder: &Folder) -> Result<Option<Identity>, VaultError> {
-    if !folder.has(IDENTITY)? {
-        return Ok(None);
-    }
-    let text = folder.read_file(IDENTITY, 1 << 16)?;
-    let damaged = |source| VaultError::Identity { path: folder.path().join(IDENTITY), source };
-    let identity: Identity = serde_json::from_slice(&text).map_err(damaged)?;
-    match identity.format == FORMAT {
-        true => Ok(Some(identity)),
-        false => Err(VaultError::Format { found: identity.format }),
-    }
 }
 
 fn set_of(bundles: &[Shelved], path: &Path) -> Result<Option<SetRef>, VaultError> {
@@ -226,8 +273,8 @@ fn set_of(bundles: &[Shelved], path: &Path) -> Result<Option<SetRef>, VaultError
     }
 }
 
-fn new_set(entropy: &mut dyn Entropy) -> SetRef {
+fn new_set(name: Option<SetName>, entropy: &mut dyn Entropy) -> SetRef {
     let id = Id(random(entropy));
-    let name = SetName::parse(&format!("set-{}", encode_hex(&id.0[..4]))).expect("hex digits are allowed in names");
-    SetRef { id, name }
+    let default = || SetName::parse(&format!("set-{}", encode_hex(&id.0[..4]))).expect("hex digits are allowed in names");
+    SetRef { id, name: name.unwrap_or_else(default) }
 }

@@ -115,6 +115,7 @@ impl Home {
             .env_clear()
             .env("HOME", self.path(""))
             .env("TMPDIR", self.path(""))
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
         command.current_dir(self.path("")).stdin(Stdio::null());
         command

@@ -24,6 +24,8 @@ import tempfile
 import unicodedata
 import zlib
 
+import ed25519
+
 KEY_REJECTED, DAMAGE, UNSUPPORTED = 12, 13, 14
 MAX_FRAMES, MAX_ENTRIES = 1 << 20, 65_536
 MAX_INDEX, MAX_MANIFEST = 33_554_432, 16_777_216
@@ -167,7 +169,7 @@ def is_marking(value):
 
 def is_signer(value):
     key = base64.b64decode(value[12:]) if is_match("ssh-ed25519 [A-Za-z0-9+/]{68}")(value) else b""
-    return key.startswith(b"\0\0\0\x0bssh-ed25519\0\0\0\x20")
+    return key.startswith(b"\0\0\0\x0bssh-ed25519\0\0\0\x20") and ed25519.is_strong(key[19:])
 
 
 def or_null(rule):
@@ -239,7 +241,9 @@ class Public:
         walk.take("slots.sha256", 0, 1024)
         self.check_list("slots.sha256", ["bundle.json", "slots.json", "slots.mac"])
         self.core = parse_core(self.core_data)
-        check(self.core["signer"] is None, "signatures are not supported", UNSUPPORTED)
+        if self.core["signer"] is not None and walk.next_is("slots.sha256.sig"):
+            walk.take("slots.sha256.sig", 0, MAX_RECOVER)
+            self.check_signature("slots.sha256", "slots@airkeep")
         walk.take("RECOVER.txt", 0, MAX_RECOVER)
         self.check_front()
         self.frames = []
@@ -249,12 +253,20 @@ class Public:
             walk.take_sealed(self.frames[-1], self.core["frame_size"] * 9 // 8 + 4096)
         walk.take_sealed("index", MAX_INDEX + 4_194_304 + 4096)
         walk.take("SHA256SUMS", 0, 128 * (len(self.frames) + 3))
+        if self.core["signer"] is not None:
+            walk.take("SHA256SUMS.sig", 0, MAX_RECOVER)
+            self.check_signature("SHA256SUMS", "bundle@airkeep")
         walk.take("end", 512, 512)
         walk.finish()
         self.offsets = {name: at - walk.offsets[self.frames[0]] for name, at in walk.offsets.items()}
         self.check_list("SHA256SUMS", ["bundle.json", "RECOVER.txt", *self.frames, "index"])
         end = f"airkeep-end 1\nframes {len(self.frames)}\nindex {self.offsets['index']}\nsums {self.offsets['SHA256SUMS']}\n"
         check(self.members["end"] == end.encode().ljust(511) + b"\n", "end does not match the members")
+
+    def check_signature(self, name, namespace):
+        public = base64.b64decode(self.core["signer"][12:])[19:]
+        signed = ed25519.ssh_verify(public, namespace, self.members[name], self.members[name + ".sig"])
+        check(signed, f"{name}.sig is not a signature by the signer")
 
     def check_list(self, name, listed):
         anew = sum_list((member, sha256(self.members[member])) for member in listed)

@@ -10,6 +10,7 @@ the digest over the tags and the index are made anew too, so that only the one d
 AES comes from Python's `cryptography` if it is installed, else from the `openssl` command.
 """
 import argparse
+import base64
 import copy
 import hashlib
 import json
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import zlib
 
+import ed25519
 from reader import (additional_data, hmac256, is_label, padding, read_key_file, read_passphrase, sha256, subkey, sum_list, tar_header)
 
 try:
@@ -348,16 +350,52 @@ def attacks(key_file):
             "too-long": lambda data: data + b" " * 16384}.items():
         yield no_key(f"core-{name}", core_edit(None, None, text), DAMAGE, DAMAGE)
     signer = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
-    yield no_key("signer-without-signature", core_edit(signer, "signer"), UNSUPPORTED, UNSUPPORTED)
+    yield no_key("signer-without-signature", core_edit(signer, "signer"), DAMAGE, DAMAGE)
 
-    def signed(d):
-        core_edit(signer, "signer")(d)
-        d.extra = {"SHA256SUMS.sig": b"-----BEGIN SSH SIGNATURE-----\n"}
-    yield no_key("signer-with-signature", signed, UNSUPPORTED, UNSUPPORTED)
-    signed_well = seal(signer=signer)
-    yield no_key("signer-signature-stripped", lambda d: None, UNSUPPORTED, UNSUPPORTED, signed_well)
-    yield no_key("signed", lambda d: setattr(d, "extra", {"SHA256SUMS.sig": b"x", "slots.sha256.sig": b"y"}),
-                 UNSUPPORTED, UNSUPPORTED, signed_well)
+    # Signatures. The seeds are those of the signer and of an attacker.
+    mine, foreign = b"s" * 32, b"f" * 32
+    signed_by = ed25519.key_text(ed25519.public_key(mine))
+    signed_well = seal(signer=signed_by)
+    yield no_key("signer-weak", core_edit("ssh-ed25519 " + base64.b64encode(ed25519.key_blob(b"\1" + bytes(31))).decode(), "signer"),
+                 DAMAGE, DAMAGE)
+    yield no_key("signer-with-comment", core_edit(signed_by + " me", "signer"), DAMAGE, DAMAGE)
+
+    def sign(d, seed=mine, named=None, namespace="bundle@airkeep", slots="slots@airkeep", spell=lambda text: text):
+        d.extra = {}
+        d.make_sums()
+        signature = ed25519.sign(seed, ed25519.signed_data(namespace, d.members["SHA256SUMS"]))
+        d.extra["SHA256SUMS.sig"] = spell(ed25519.armor(named or ed25519.public_key(seed), namespace, signature))
+        if slots:
+            d.extra["slots.sha256.sig"] = ed25519.ssh_sign(seed, slots, d.members["slots.sha256"])
+
+    def signing(name, expected=DAMAGE, public=DAMAGE, change=lambda d: None, **how):
+        return no_key(name, lambda d: (sign(d, **how), change(d)), expected, public, signed_well)
+    yield signing("signed", 0, 0)
+    yield signing("signed-slots-unsigned", 0, 0, slots=None)
+    yield signing("signed-signature-stripped", change=lambda d: d.extra.pop("SHA256SUMS.sig"))
+    yield signing("signed-both-stripped", change=lambda d: d.extra.clear())
+    yield signing("signed-by-foreign", seed=foreign)
+    yield signing("signed-by-foreign-as-mine", seed=foreign, named=ed25519.public_key(mine))
+    yield signing("signed-in-other-namespace", namespace="slots@airkeep")
+    yield signing("signed-slots-in-other-namespace", slots="bundle@airkeep")
+    yield signing("signed-signatures-swapped", change=lambda d: d.extra.update(
+        {"SHA256SUMS.sig": d.extra["slots.sha256.sig"], "slots.sha256.sig": d.extra["SHA256SUMS.sig"]}))
+    yield signing("signed-other-sums", change=swap)
+    yield signing("signed-slots-of-twin", change=lambda d: d.extra.update(
+        {"slots.sha256.sig": ed25519.ssh_sign(mine, "slots@airkeep", b"other slots")}))
+    for name, spell in {
+            "crlf": lambda text: text.replace(b"\n", b"\r\n"), "no-line-end": lambda text: text[:-1],
+            "two-line-ends": lambda text: text + b"\n", "long-line": lambda text: text.replace(b"\n", b"", 2),
+            "blank-line": lambda text: text.replace(b"\n", b"\n\n", 1), "empty": lambda text: b"", "comment": lambda text: b"# me\n" + text,
+            "huge": lambda text: text * 200}.items():
+        yield signing(f"signed-spelling-{name}", spell=spell)
+
+    def response(d):
+        """The same signature with the group's order added, which lax verifiers take."""
+        signature = ed25519.sign(mine, ed25519.signed_data("bundle@airkeep", d.members["SHA256SUMS"]))
+        again = signature[:32] + (int.from_bytes(signature[32:], "little") + ed25519.Q).to_bytes(32, "little")
+        d.extra["SHA256SUMS.sig"] = ed25519.armor(ed25519.public_key(mine), "bundle@airkeep", again)
+    yield signing("signed-malleated", change=response)
     yield no_key("signature-without-signer", lambda d: setattr(d, "extra", {"SHA256SUMS.sig": b"x"}), DAMAGE, DAMAGE)
     yield no_key("slots-signature-without-signer", lambda d: setattr(d, "extra", {"slots.sha256.sig": b"x"}), DAMAGE, DAMAGE)
 

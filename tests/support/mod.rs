@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use airkeep::database::{TableHash, list_tables, table_hash};
 use airkeep::{
-    Backup, BackupReport, Environment, KeyFileKey, Keyring, Label, Level, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest,
+    Backup, BackupReport, Environment, KeyFileKey, Keyring, Label, Level, Restore, RestoreReport, SourceSpec, TrustedSigners, Verification,
+    VerifyRequest,
 };
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -73,13 +74,20 @@ pub fn back_up(database: &Path, vault: &Path, adjust: impl FnOnce(&mut Backup)) 
 }
 
 pub fn restore(bundle: &Path, to: &Path) -> RestoreReport {
-    let restore = Restore { bundle: bundle.to_owned(), labels: Vec::new(), to: to.to_owned(), accept_damage: false };
+    let restore = Restore {
+        bundle: bundle.to_owned(),
+        labels: Vec::new(),
+        to: to.to_owned(),
+        signers: TrustedSigners::default(),
+        accept_damage: false,
+    };
     restore.run(&ring(), &mut Environment::system()).unwrap_or_else(|failure| panic!("restore of {bundle:?}: {}", causes(&failure)))
 }
 
 /// Verifies at the highest level.
 pub fn verify(bundle: &Path) -> Verification {
-    let verification = Verification::run(bundle, VerifyRequest { level: Some(Level::Content) }, &ring(), &Environment::system());
+    let request = VerifyRequest { level: Some(Level::Content), ..VerifyRequest::default() };
+    let verification = Verification::run(bundle, &request, &ring(), &Environment::system());
     verification.unwrap_or_else(|failure| panic!("verification of {bundle:?}: {}", causes(&failure)))
 }
 
