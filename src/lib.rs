@@ -17,6 +17,7 @@ pub mod bundle;
 pub mod crypto;
 pub mod database;
 pub mod files;
+pub mod journal;
 pub mod ops;
 pub mod vault;
 

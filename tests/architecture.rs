@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Room → rooms that it may import. The command line sees the library from outside, as the crate `airkeep`.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("crypto", &[]),
     ("files", &["crypto"]),
     ("bundle", &["crypto"]),
     ("database", &["files", "crypto"]),
-    ("vault", &["bundle", "crypto", "files"]),
-    ("ops", &["vault", "bundle", "database", "crypto", "files"]),
+    ("journal", &["bundle", "crypto", "files"]),
+    ("vault", &["journal", "bundle", "crypto", "files"]),
+    ("ops", &["vault", "journal", "bundle", "database", "crypto", "files"]),
 ];
 
 /// External crate → the only rooms that know it.

@@ -107,6 +107,21 @@ impl Folder {
         require_regular(File::from(descriptor), &path)
     }
 
+    /// Opens a file of the folder for reading and writing, making it with mode 0600 if it is missing; tells whether it was made.
+    ///
+    /// # Errors
+    /// A link or another thing of that name, no permission.
+    pub fn open_or_make_file(&self, name: &str) -> Result<(File, bool), FileError> {
+        let path = self.path.join(name);
+        let is_new = !self.has(name)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let descriptor = rustix::fs::openat(&*self.descriptor, name, flags, PRIVATE_FILE).map_err(FileError::on("open", &path))?;
+        if is_new {
+            rustix::fs::fchmod(&descriptor, PRIVATE_FILE).map_err(FileError::on("set the mode of", &path))?;
+        }
+        Ok((require_regular(File::from(descriptor), &path)?, is_new))
+    }
+
     /// Begins a new file, mode 0600 whatever the umask.
     ///
     /// # Errors

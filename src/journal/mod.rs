@@ -1,0 +1,255 @@
+//! The journal: what was done to a vault, in the order in which it was done, so that no record can be changed, removed or slipped in unnoticed.
+//!
+//! One line of JSON for each event, each with the hash of the line before it, signed where the vault has a signer. A chain alone cannot show
+//! that its end was cut, or that somebody with the key wrote all of it anew: for the first there is a second file with the position of the
+//! last record, for both the heads that travel in bundles. A torn last line is what a killed run leaves; it was never
+//! acknowledged, and is cleared by the next append. Nothing else in the file is ever changed.
+
+mod chain;
+mod record;
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Id, JournalHead, UtcTime};
+use crate::crypto::{Digest, Entropy, SigningKey, random};
+use crate::files::{FileError, Folder};
+
+pub use chain::{Check, Fault, FaultKind, Verified};
+pub use record::{Actor, Entry, Event, Outcome, Record, Subject};
+
+/// The journal's file.
+pub const JOURNAL: &str = "journal.jsonl";
+/// Where its end was when the last record was acknowledged.
+pub const HEAD: &str = "journal.head";
+/// Most bytes of a line: a line without an end must not fill the memory.
+const LINE_MAX: u64 = 4 << 20;
+
+/// A journal that is open for writing. Its folder must be locked.
+#[derive(Debug)]
+pub struct Journal {
+    folder: Folder,
+    last: Option<Last>,
+    /// Bytes of complete lines; what follows is torn.
+    length: u64,
+    torn_bytes: u64,
+    /// The acknowledged end, where the file does not have it any more.
+    lost: Option<JournalHead>,
+}
+
+/// The last record.
+#[derive(Debug, Clone)]
+struct Last {
+    head: JournalHead,
+    record: Record,
+}
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file system refused.
+    #[error("cannot use the journal")]
+    File(#[from] FileError),
+    /// The last line is complete and no record.
+    #[error("the last record of '{}' is damaged", path.display())]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// One event has more to say than a line may hold.
+    #[error("the record would have {bytes} bytes, a line of the journal has at most {LINE_MAX}")]
+    TooLong {
+        /// Bytes of the line.
+        bytes: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredHead {
+    sequence: u64,
+    sha256: Digest,
+}
+
+impl Journal {
+    /// Opens the journal of a folder; one that does not exist begins with the first record.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] if nothing can follow the last line: `airkeep audit verify` tells more. What the file system says.
+    pub fn open(folder: &Folder) -> Result<Journal, JournalError> {
+        let (mut last, mut length, mut torn_bytes) = (None, 0, 0);
+        if folder.has(JOURNAL)? {
+            let path = folder.path().join(JOURNAL);
+            let mut file = folder.open_file(JOURNAL)?;
+            let end = Ending::read(&mut file).map_err(FileError::io("read", &path))?;
+            (length, torn_bytes) = (end.length, end.torn_bytes);
+            last = end.line.map(|line| Last::of(&line).ok_or(JournalError::Damaged { path })).transpose()?;
+        }
+        let acknowledged = read_head(folder)?;
+        let lost = acknowledged.filter(|head| !last.as_ref().is_some_and(|last| last.follows(head)));
+        Ok(Journal { folder: folder.clone(), last, length, torn_bytes, lost })
+    }
+
+    /// The last record's place and hash.
+    pub fn head(&self) -> Option<JournalHead> {
+        self.last.as_ref().map(|last| last.head.clone())
+    }
+
+    /// The last record.
+    pub fn last_record(&self) -> Option<&Record> {
+        self.last.as_ref().map(|last| &last.record)
+    }
+
+    /// The acknowledged end, if the file ends before it: records were cut off.
+    pub fn lost(&self) -> Option<&JournalHead> {
+        self.lost.as_ref()
+    }
+
+    /// Adds a record durably. If the end of the journal was cut, a record of that comes before it, so that going on hides nothing.
+    ///
+    /// # Errors
+    /// What the file system says; the journal is as it was then.
+    pub fn append(&mut self, entry: Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Result<Record, JournalError> {
+        if let Some(lost) = self.lost.take() {
+            let note = note_of_loss(&entry, &lost);
+            self.write(note, signer, entropy).inspect_err(|_| self.lost = Some(lost))?;
+        }
+        self.write(entry, signer, entropy)
+    }
+
+    fn write(&mut self, entry: Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Result<Record, JournalError> {
+        let record = self.record_of(entry, signer, entropy);
+        let line = record.to_line(signer);
+        if line.len() as u64 >= LINE_MAX {
+            return Err(JournalError::TooLong { bytes: line.len() as u64 });
+        }
+        let path = self.folder.path().join(JOURNAL);
+        let (file, is_new) = self.folder.open_or_make_file(JOURNAL)?;
+        // What a killed run left was never acknowledged.
+        file.set_len(self.length).map_err(FileError::io("write", &path))?;
+        let added = format!("{line}\n");
+        let written = (&file).seek(SeekFrom::End(0)).and_then(|_| (&file).write_all(added.as_bytes())).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // Half a line would be cleared by the next append, too.
+            let _ = file.set_len(self.length);
+            return Err(FileError::io("write", &path)(error).into());
+        }
+        if is_new {
+            self.folder.sync()?;
+        }
+        self.length += added.len() as u64;
+        self.torn_bytes = 0;
+        let head = JournalHead { sequence: record.sequence, sha256: record::digest_of(&line) };
+        self.last = Some(Last { head: head.clone(), record: record.clone() });
+        write_head(&self.folder, &head, entropy)?;
+        Ok(record)
+    }
+
+    fn record_of(&self, entry: Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Record {
+        let Entry { event, outcome, time, actor, host, reason, subject, details } = entry;
+        let last = self.last.as_ref();
+        Record {
+            sequence: last.map_or(1, |last| last.head.sequence + 1),
+            nonce: Id(random(entropy)),
+            clock_regressed: last.is_some_and(|last| time < last.record.time),
+            time,
+            event,
+            outcome,
+            actor,
+            host,
+            reason,
+            subject,
+            details,
+            signer: signer.map(SigningKey::public),
+            previous: last.map_or(Digest([0; 32]), |last| last.head.sha256),
+        }
+    }
+}
+
+impl Last {
+    fn of(line: &str) -> Option<Last> {
+        let record = Record::parse(line)?.record;
+        Some(Last { head: JournalHead { sequence: record.sequence, sha256: record::digest_of(line) }, record })
+    }
+
+    /// Whether an acknowledged end is this record, or the one before it: a run may be killed between record and acknowledgement.
+    fn follows(&self, acknowledged: &JournalHead) -> bool {
+        self.head == *acknowledged || (self.head.sequence == acknowledged.sequence + 1 && self.record.previous == acknowledged.sha256)
+    }
+}
+
+/// The end of the file.
+struct Ending {
+    line: Option<String>,
+    length: u64,
+    torn_bytes: u64,
+}
+
+impl Ending {
+    /// Reads from the end backwards as far as the last complete line goes.
+    fn read(file: &mut File) -> std::io::Result<Ending> {
+        let length = file.seek(SeekFrom::End(0))?;
+        let mut window = 8 << 10;
+        loop {
+            let start = length.saturating_sub(window);
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = Vec::new();
+            file.take(window).read_to_end(&mut bytes)?;
+            let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let begin = bytes[..end.saturating_sub(1)].iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
+            if begin.is_some() || start == 0 || window > 2 * LINE_MAX {
+                let line = &bytes[begin.unwrap_or(0).min(end)..end];
+                let line = (!line.is_empty()).then(|| String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line)).into_owned());
+                return Ok(Ending { line, length: start + end as u64, torn_bytes: (bytes.len() - end) as u64 });
+            }
+            window *= 4;
+        }
+    }
+}
+
+/// Reads the position that was acknowledged last. One that cannot be read is as good as none, and `audit verify` says so.
+fn read_head(folder: &Folder) -> Result<Option<JournalHead>, FileError> {
+    if !folder.has(HEAD)? {
+        return Ok(None);
+    }
+    let stored: Option<StoredHead> = serde_json::from_slice(&folder.read_file(HEAD, 4096)?).ok();
+    Ok(stored.map(|head| JournalHead { sequence: head.sequence, sha256: head.sha256 }))
+}
+
+fn write_head(folder: &Folder, head: &JournalHead, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+    let stored = StoredHead { sequence: head.sequence, sha256: head.sha256 };
+    let mut text = serde_json::to_vec(&stored).expect("numbers and text");
+    text.push(b'\n');
+    folder.write_over(HEAD, &text, entropy)
+}
+
+fn note_of_loss(entry: &Entry, lost: &JournalHead) -> Entry {
+    let details = serde_json::json!({ "problem": "cut", "acknowledged_sequence": lost.sequence, "acknowledged_sha256": lost.sha256 });
+    Entry {
+        event: Event::Journal,
+        outcome: Outcome::Failure,
+        reason: None,
+        subject: None,
+        details: details.as_object().cloned().unwrap_or_default(),
+        ..entry.clone()
+    }
+}
+
+/// Reads all records of a folder's journal, oldest first, without judging the chain; lines that are no records are passed over, a torn last
+/// line too. For showing; what is to be relied on is checked with [`Check`].
+///
+/// # Errors
+/// What the file system says.
+pub fn records_in(folder: &Folder) -> Result<Vec<Record>, FileError> {
+    let mut records = Vec::new();
+    if folder.has(JOURNAL)? {
+        chain::each_line(folder, |_, line| records.extend(line.and_then(record::parse_unverified)))?;
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests;
