@@ -168,6 +168,20 @@ impl Folder {
         self.write_unnamed(name, content, entropy)?.replace(name, entropy)
     }
 
+    /// As [`Folder::write_over`], by way of a file of this name, which the caller's own lock keeps others from.
+    ///
+    /// # Errors
+    /// What the system says; what had the name keeps it then.
+    pub fn write_over_by(&self, name: &str, way: &str, content: &[u8]) -> Result<(), FileError> {
+        let (mut file, _) = self.open_or_make_file(way)?;
+        let path = self.path.join(way);
+        let written = file.set_len(0).and_then(|()| file.write_all(content)).and_then(|()| file.sync_all());
+        written.map_err(FileError::io("write", &path))?;
+        let renamed = rustix::fs::renameat(&*self.descriptor, way, &*self.descriptor, name);
+        renamed.map_err(FileError::on("replace", &self.path.join(name)))?;
+        self.sync()
+    }
+
     fn write_unnamed(&self, name: &str, content: &[u8], entropy: &mut dyn crate::crypto::Entropy) -> Result<NewFile, FileError> {
         let new = self.new_file(entropy)?;
         (&new.file).write_all(content).map_err(FileError::io("write", &self.path.join(name)))?;

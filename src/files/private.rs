@@ -117,6 +117,35 @@ pub fn lock_folder(folder: &Folder) -> Result<FolderLock, FileError> {
     }
 }
 
+/// A lock of a file, until it is dropped.
+#[derive(Debug)]
+pub struct FileLock<'f>(&'f std::fs::File);
+
+/// Takes the lock of a file that is held for moments only, waiting for it as long as such a moment may last.
+///
+/// # Errors
+/// [`FileError::Locked`] after ten seconds.
+pub fn lock_file<'f>(file: &'f std::fs::File, path: &Path) -> Result<FileLock<'f>, FileError> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(FileLock(file)),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => std::thread::sleep(LOCK_PAUSE),
+            Err(source) => return Err(FileError::on("lock", path)(source)),
+        }
+    }
+    Err(FileError::Locked { path: path.to_owned() })
+}
+
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+const LOCK_ATTEMPTS: u32 = 1000;
+
+impl Drop for FileLock<'_> {
+    fn drop(&mut self) {
+        // Said aloud, as for a folder.
+        let _ = rustix::fs::flock(self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Drop for FolderLock {
     fn drop(&mut self) {
         // Said aloud: a child that was forked at this moment still holds a copy of the descriptor, and with it the lock.

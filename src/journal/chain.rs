@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use super::record::{self, Event, Outcome, Record};
 use super::{HEAD, JOURNAL, LINE_MAX, read_head};
-use crate::bundle::{JournalHead, SetName, TrustedSigners};
+use crate::bundle::{JournalHead, SetName, SignerChange, TrustedSigners};
 use crate::crypto::{Digest, Namespace, PublicKey};
 use crate::files::{FileError, Folder};
 
@@ -17,6 +17,8 @@ use crate::files::{FileError, Folder};
 pub struct Check<'c> {
     /// Who signs in the vault now, by its own record.
     pub signer: Option<PublicKey>,
+    /// The changes of signers, each signed by the old one: the only way from one signer to another.
+    pub changes: Vec<SignerChange>,
     /// Who was pinned, and the name of the set.
     pub trusted: Option<(&'c TrustedSigners, &'c SetName)>,
     /// Heads that stand in bundles, with the name of the bundle.
@@ -54,7 +56,7 @@ pub enum FaultKind {
     #[error("is not signed, and the vault has a signer")]
     Unsigned,
     /// Signed by a key that nobody introduced.
-    #[error("is signed by {signer}, which no record before it introduced")]
+    #[error("is signed by {signer}, for which no earlier signer signed")]
     Stranger {
         /// Its fingerprint.
         signer: String,
@@ -182,7 +184,11 @@ impl Walk<'_> {
             (None, Some(_)) => self.find(number, FaultKind::Unsigned),
             (Some(_), _) if !is_signed => self.find(number, FaultKind::Signature),
             (Some(signer), known) => {
-                let is_introduced = known == Some(signer) || (known.is_none() && record.event == Event::Init);
+                let is_successor = |known| self.check.changes.iter().any(|change| change.from == known && change.to == signer);
+                let is_introduced = match known {
+                    Some(known) => known == signer || is_successor(known),
+                    None => record.event == Event::Init,
+                };
                 if !is_introduced {
                     self.find(number, FaultKind::Stranger { signer: signer.fingerprint().to_string() });
                 }
@@ -193,13 +199,6 @@ impl Walk<'_> {
                 }
                 self.signer = Some(signer);
             }
-        }
-        if record.event == Event::Signer
-            && record.outcome == Outcome::Success
-            && is_signed
-            && let Some(next) = record.details.get("to").and_then(serde_json::Value::as_str).and_then(PublicKey::parse)
-        {
-            self.signer = Some(next);
         }
     }
 

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{Id, JournalHead, UtcTime};
+use crate::bundle::{Id, JournalHead};
 use crate::crypto::{Digest, Entropy, SigningKey, random};
-use crate::files::{FileError, Folder};
+use crate::files::{FileError, Folder, lock_file};
 
 pub use chain::{Check, Fault, FaultKind, Verified};
 pub use record::{Actor, Entry, Event, Outcome, Record, Subject};
@@ -28,14 +28,18 @@ pub const HEAD: &str = "journal.head";
 /// Most bytes of a line: a line without an end must not fill the memory.
 const LINE_MAX: u64 = 4 << 20;
 
-/// A journal that is open for writing. Its folder must be locked.
-#[derive(Debug)]
+/// The journal of a folder. Every append takes a lock of its own, for no longer than that: a verification can be recorded while a backup has
+/// the vault.
+#[derive(Debug, Clone)]
 pub struct Journal {
     folder: Folder,
+}
+
+/// What the end of the files tells.
+struct End {
     last: Option<Last>,
     /// Bytes of complete lines; what follows is torn.
     length: u64,
-    torn_bytes: u64,
     /// The acknowledged end, where the file does not have it any more.
     lost: Option<JournalHead>,
 }
@@ -75,81 +79,113 @@ struct StoredHead {
 }
 
 impl Journal {
-    /// Opens the journal of a folder; one that does not exist begins with the first record.
-    ///
-    /// # Errors
-    /// [`JournalError::Damaged`] if nothing can follow the last line: `airkeep audit verify` tells more. What the file system says.
-    pub fn open(folder: &Folder) -> Result<Journal, JournalError> {
-        let (mut last, mut length, mut torn_bytes) = (None, 0, 0);
-        if folder.has(JOURNAL)? {
-            let path = folder.path().join(JOURNAL);
-            let mut file = folder.open_file(JOURNAL)?;
-            let end = Ending::read(&mut file).map_err(FileError::io("read", &path))?;
-            (length, torn_bytes) = (end.length, end.torn_bytes);
-            last = end.line.map(|line| Last::of(&line).ok_or(JournalError::Damaged { path })).transpose()?;
-        }
-        let acknowledged = read_head(folder)?;
-        let lost = acknowledged.filter(|head| !last.as_ref().is_some_and(|last| last.follows(head)));
-        Ok(Journal { folder: folder.clone(), last, length, torn_bytes, lost })
+    /// The journal of a folder; one that does not exist begins with the first record.
+    pub fn of(folder: &Folder) -> Journal {
+        Journal { folder: folder.clone() }
     }
 
     /// The last record's place and hash.
-    pub fn head(&self) -> Option<JournalHead> {
-        self.last.as_ref().map(|last| last.head.clone())
-    }
-
-    /// The last record.
-    pub fn last_record(&self) -> Option<&Record> {
-        self.last.as_ref().map(|last| &last.record)
-    }
-
-    /// The acknowledged end, if the file ends before it: records were cut off.
-    pub fn lost(&self) -> Option<&JournalHead> {
-        self.lost.as_ref()
-    }
-
-    /// Adds a record durably. If the end of the journal was cut, a record of that comes before it, so that going on hides nothing.
     ///
     /// # Errors
-    /// What the file system says; the journal is as it was then.
-    pub fn append(&mut self, entry: Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Result<Record, JournalError> {
-        if let Some(lost) = self.lost.take() {
-            let note = note_of_loss(&entry, &lost);
-            self.write(note, signer, entropy).inspect_err(|_| self.lost = Some(lost))?;
+    /// As [`Journal::append`].
+    pub fn head(&self) -> Result<Option<JournalHead>, JournalError> {
+        if !self.folder.has(JOURNAL)? {
+            return Ok(None);
         }
-        self.write(entry, signer, entropy)
+        let end = self.end_of(&self.folder.open_file(JOURNAL)?)?;
+        Ok(end.last.map(|last| last.head))
     }
 
-    fn write(&mut self, entry: Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Result<Record, JournalError> {
-        let record = self.record_of(entry, signer, entropy);
+    /// Adds a record durably, signed by the key that `signer` gives under the journal's lock. If the end of the journal was cut, a record of that comes before it, so that going on hides nothing.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] if nothing can follow the last line: `airkeep audit verify` tells more. What the file system says; the
+    /// journal is as it was then.
+    pub fn append<E: From<JournalError>>(
+        &self,
+        entry: &Entry,
+        signer: impl FnOnce() -> Result<Option<SigningKey>, E>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Record, E> {
+        let (file, is_new) = self.folder.open_or_make_file(JOURNAL).map_err(JournalError::from)?;
+        let _lock = lock_file(&file, &self.folder.path().join(JOURNAL)).map_err(JournalError::from)?;
+        // Only now: who signs may have changed while another run had the lock.
+        let signer = signer().inspect_err(|_| self.discard_empty(is_new))?;
+        let record = self.append_locked(&file, entry, signer.as_ref(), entropy).inspect_err(|_| self.discard_empty(is_new))?;
+        if is_new {
+            self.folder.sync().map_err(JournalError::from)?;
+        }
+        Ok(record)
+    }
+
+    /// Removes the file that this run made, if nothing came into it.
+    fn discard_empty(&self, is_new: bool) {
+        if is_new {
+            // On the way out of an error; an empty file is a journal without records, too.
+            let _ = self.folder.remove(JOURNAL);
+        }
+    }
+
+    fn append_locked(
+        &self,
+        file: &File,
+        entry: &Entry,
+        signer: Option<&SigningKey>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Record, JournalError> {
+        let mut end = self.end_of(file)?;
+        if let Some(lost) = end.lost.take() {
+            self.write(file, &mut end, &note_of_loss(entry, &lost), signer, entropy)?;
+        }
+        self.write(file, &mut end, entry, signer, entropy)
+    }
+
+    fn end_of(&self, file: &File) -> Result<End, JournalError> {
+        let path = self.folder.path().join(JOURNAL);
+        let Ending { line, length } = Ending::read(file).map_err(FileError::io("read", &path))?;
+        let last = line.map(|line| Last::of(&line).ok_or(JournalError::Damaged { path })).transpose()?;
+        let acknowledged = read_head(&self.folder)?;
+        let lost = acknowledged.filter(|head| !last.as_ref().is_some_and(|last| last.follows(head)));
+        Ok(End { last, length, lost })
+    }
+
+    fn write(
+        &self,
+        file: &File,
+        end: &mut End,
+        entry: &Entry,
+        signer: Option<&SigningKey>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Record, JournalError> {
+        let record = end.record_of(entry, signer, entropy);
         let line = record.to_line(signer);
         if line.len() as u64 >= LINE_MAX {
             return Err(JournalError::TooLong { bytes: line.len() as u64 });
         }
-        let path = self.folder.path().join(JOURNAL);
-        let (file, is_new) = self.folder.open_or_make_file(JOURNAL)?;
-        // What a killed run left was never acknowledged.
-        file.set_len(self.length).map_err(FileError::io("write", &path))?;
         let added = format!("{line}\n");
-        let written = (&file).seek(SeekFrom::End(0)).and_then(|_| (&file).write_all(added.as_bytes())).and_then(|()| file.sync_data());
+        // What a killed run left behind the last line was never acknowledged.
+        let written = file.set_len(end.length).and_then(|()| write_at_end(file, added.as_bytes())).and_then(|()| file.sync_data());
         if let Err(error) = written {
             // Half a line would be cleared by the next append, too.
-            let _ = file.set_len(self.length);
-            return Err(FileError::io("write", &path)(error).into());
+            let _ = file.set_len(end.length);
+            return Err(FileError::io("write", &self.folder.path().join(JOURNAL))(error).into());
         }
-        if is_new {
-            self.folder.sync()?;
-        }
-        self.length += added.len() as u64;
-        self.torn_bytes = 0;
+        end.length += added.len() as u64;
         let head = JournalHead { sequence: record.sequence, sha256: record::digest_of(&line) };
-        self.last = Some(Last { head: head.clone(), record: record.clone() });
-        write_head(&self.folder, &head, entropy)?;
+        write_head(&self.folder, &head)?;
+        end.last = Some(Last { head, record: record.clone() });
         Ok(record)
     }
+}
 
-    fn record_of(&self, entry: Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Record {
-        let Entry { event, outcome, time, actor, host, reason, subject, details } = entry;
+fn write_at_end(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
+    file.seek(SeekFrom::End(0))?;
+    file.write_all(bytes)
+}
+
+impl End {
+    fn record_of(&self, entry: &Entry, signer: Option<&SigningKey>, entropy: &mut dyn Entropy) -> Record {
+        let Entry { event, outcome, time, actor, host, reason, subject, details } = entry.clone();
         let last = self.last.as_ref();
         Record {
             sequence: last.map_or(1, |last| last.head.sequence + 1),
@@ -185,12 +221,11 @@ impl Last {
 struct Ending {
     line: Option<String>,
     length: u64,
-    torn_bytes: u64,
 }
 
 impl Ending {
     /// Reads from the end backwards as far as the last complete line goes.
-    fn read(file: &mut File) -> std::io::Result<Ending> {
+    fn read(mut file: &File) -> std::io::Result<Ending> {
         let length = file.seek(SeekFrom::End(0))?;
         let mut window = 8 << 10;
         loop {
@@ -203,7 +238,7 @@ impl Ending {
             if begin.is_some() || start == 0 || window > 2 * LINE_MAX {
                 let line = &bytes[begin.unwrap_or(0).min(end)..end];
                 let line = (!line.is_empty()).then(|| String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line)).into_owned());
-                return Ok(Ending { line, length: start + end as u64, torn_bytes: (bytes.len() - end) as u64 });
+                return Ok(Ending { line, length: start + end as u64 });
             }
             window *= 4;
         }
@@ -219,11 +254,12 @@ fn read_head(folder: &Folder) -> Result<Option<JournalHead>, FileError> {
     Ok(stored.map(|head| JournalHead { sequence: head.sequence, sha256: head.sha256 }))
 }
 
-fn write_head(folder: &Folder, head: &JournalHead, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+/// Not by a hidden file of a random name: who holds the vault's lock clears those, and this is written without that lock.
+fn write_head(folder: &Folder, head: &JournalHead) -> Result<(), FileError> {
     let stored = StoredHead { sequence: head.sequence, sha256: head.sha256 };
     let mut text = serde_json::to_vec(&stored).expect("numbers and text");
     text.push(b'\n');
-    folder.write_over(HEAD, &text, entropy)
+    folder.write_over_by(HEAD, "journal.head.new", &text)
 }
 
 fn note_of_loss(entry: &Entry, lost: &JournalHead) -> Entry {

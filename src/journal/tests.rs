@@ -1,7 +1,7 @@
 //! Every way to tamper with a journal of fifty records, by attackers who can do more and more.
 
 use super::*;
-use crate::bundle::{SetName, TrustedSigners};
+use crate::bundle::{SetName, SignerChange, TrustedSigners, UtcTime};
 use crate::crypto::PublicKey;
 
 struct Counter(u8);
@@ -30,6 +30,11 @@ fn entry(event: Event, minute: usize) -> Entry {
     }
 }
 
+fn append(journal: &Journal, entry: Entry, signer: Option<&SigningKey>) -> Record {
+    let copy = || -> Result<_, JournalError> { Ok(signer.map(|key| SigningKey::parse_openssh(key.to_openssh("").as_bytes()).unwrap())) };
+    journal.append(&entry, copy, &mut Counter(entry.time.as_str().len() as u8)).unwrap()
+}
+
 /// A journal of fifty records; with a signer that changes at the thirtieth.
 struct Site {
     folder: tempfile::TempDir,
@@ -44,22 +49,18 @@ impl Site {
     fn new(is_signed: bool) -> Site {
         let keys = is_signed.then(|| [key(10), key(20)]);
         let mut site = Site { folder: tempfile::tempdir().unwrap(), keys, heads: Vec::new() };
-        let mut journal = Journal::open(&site.open()).unwrap();
+        let journal = Journal::of(&site.open());
         for number in 1..=COUNT {
             let (event, signer) = site.turn(number);
-            let mut entry = entry(event, number);
-            if let (Event::Signer, Some([_, next])) = (event, &site.keys) {
-                entry.details.insert("to".into(), next.public().to_string().into());
-            }
-            journal.append(entry, signer, &mut Counter(number as u8)).unwrap();
-            site.heads.extend(journal.head());
+            append(&journal, entry(event, number), signer);
+            site.heads.extend(journal.head().unwrap());
         }
         site
     }
 
     /// What happens at a place, and who signs it.
     fn turn(&self, number: usize) -> (Event, Option<&SigningKey>) {
-        let signer = self.keys.as_ref().map(|keys| &keys[usize::from(number > CHANGE)]);
+        let signer = self.keys.as_ref().map(|keys| &keys[usize::from(number >= CHANGE)]);
         let event = match number {
             1 => Event::Init,
             CHANGE if signer.is_some() => Event::Signer,
@@ -70,6 +71,10 @@ impl Site {
 
     fn open(&self) -> Folder {
         Folder::open(&self.folder.path().canonicalize().unwrap()).unwrap()
+    }
+
+    fn last_key(&self) -> Option<&SigningKey> {
+        self.keys.as_ref().map(|keys| &keys[1])
     }
 
     fn signer(&self) -> Option<PublicKey> {
@@ -85,9 +90,14 @@ impl Site {
         std::fs::write(self.folder.path().join(JOURNAL), text).unwrap();
     }
 
+    fn changes(&self) -> Vec<SignerChange> {
+        let change = |[old, new]: &[SigningKey; 2]| SignerChange::sign(Id([1; 16]), old, new.public(), entry(Event::Signer, 30).time);
+        self.keys.iter().map(change).collect()
+    }
+
     fn faults(&self, witnesses: &[&JournalHead]) -> Vec<Fault> {
         let witnesses = witnesses.iter().map(|&head| ("a.akb".to_owned(), head.clone())).collect();
-        Check { signer: self.signer(), trusted: None, witnesses }.run(&self.open()).unwrap().faults
+        Check { signer: self.signer(), changes: self.changes(), trusted: None, witnesses }.run(&self.open()).unwrap().faults
     }
 
     /// Computes the chain anew from a list of records, as somebody who can write to the folder does; signs as well as they can.
@@ -105,7 +115,7 @@ impl Site {
         }
         self.write(&lines);
         let head = JournalHead { sequence: records.len() as u64, sha256: previous };
-        write_head(&self.open(), &head, &mut Counter(0)).unwrap();
+        write_head(&self.open(), &head).unwrap();
     }
 
     fn records(&self) -> Vec<Record> {
@@ -133,7 +143,7 @@ fn an_untouched_journal_has_no_fault() {
         let site = Site::new(is_signed);
         let witnesses: Vec<&JournalHead> = site.heads.iter().collect();
         assert_eq!(site.faults(&witnesses), []);
-        let verified = Check { signer: site.signer(), ..Check::default() }.run(&site.open()).unwrap();
+        let verified = Check { signer: site.signer(), changes: site.changes(), ..Check::default() }.run(&site.open()).unwrap();
         assert_eq!((verified.records, verified.signed), (50, if is_signed { 50 } else { 0 }));
         assert_eq!(verified.head.as_ref(), site.heads.last());
     }
@@ -161,7 +171,7 @@ fn a_changed_line_is_found_and_named() {
 fn every_flipped_bit_of_a_signed_journal_is_found() {
     let site = Site::new(true);
     let text = std::fs::read(site.folder.path().join(JOURNAL)).unwrap();
-    let step = if std::env::var_os("AIRKEEP_PROVE").is_some() { 1 } else { 97 };
+    let step = if std::env::var_os("AIRKEEP_PROVE").is_some() { 1 } else { 499 };
     for bit in (0..text.len() * 8).step_by(step) {
         let mut changed = text.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
@@ -219,7 +229,7 @@ fn a_journal_by_another_key_is_found() {
     let mut trusted = TrustedSigners::default();
     trusted.pin(site.keys.as_ref().unwrap()[0].public().fingerprint());
     let set = SetName::parse("set").unwrap();
-    let check = Check { signer: Some(key(30).public()), trusted: Some((&trusted, &set)), witnesses: Vec::new() };
+    let check = Check { signer: Some(key(30).public()), changes: Vec::new(), trusted: Some((&trusted, &set)), witnesses: Vec::new() };
     let faults = check.run(&site.open()).unwrap().faults;
     assert!(faults.iter().any(|fault| matches!(fault.kind, FaultKind::NotPinned { .. })), "{faults:?}");
 }
@@ -233,11 +243,11 @@ fn a_torn_line_is_no_fault_and_the_next_record_clears_it() {
     for torn in [1, 10, 500] {
         std::fs::write(&path, [&whole[..], &whole[last_line..last_line + torn]].concat()).unwrap();
         assert_eq!(site.faults(&[]), []);
-        let mut journal = Journal::open(&site.open()).unwrap();
-        let record = journal.append(entry(Event::Backup, 51), Some(&site.keys.as_ref().unwrap()[1]), &mut Counter(9)).unwrap();
+        let journal = Journal::of(&site.open());
+        let record = append(&journal, entry(Event::Backup, 51), site.last_key());
         assert_eq!((record.sequence, site.faults(&[])), (51, vec![]));
         std::fs::write(&path, &whole).unwrap();
-        write_head(&site.open(), site.heads.last().unwrap(), &mut Counter(1)).unwrap();
+        write_head(&site.open(), site.heads.last().unwrap()).unwrap();
     }
 }
 
@@ -247,21 +257,21 @@ fn going_on_behind_a_cut_hides_nothing() {
     let mut lines = site.lines();
     lines.truncate(40);
     site.write(&lines);
-    let mut journal = Journal::open(&site.open()).unwrap();
-    assert_eq!(journal.lost().map(|head| head.sequence), Some(50));
-    let record = journal.append(entry(Event::Backup, 51), Some(&site.keys.as_ref().unwrap()[1]), &mut Counter(9)).unwrap();
+    let journal = Journal::of(&site.open());
+    let record = append(&journal, entry(Event::Backup, 51), site.last_key());
     assert_eq!(record.sequence, 42);
     let faults = site.faults(&[]);
     assert_eq!(faults, [Fault { record: 41, kind: FaultKind::WasCut { acknowledged: 50 } }]);
     // A run that was killed between record and acknowledgement is no cut.
-    write_head(&site.open(), &JournalHead { sequence: 41, sha256: record.previous }, &mut Counter(1)).unwrap();
-    assert!(Journal::open(&site.open()).unwrap().lost().is_none());
+    write_head(&site.open(), &JournalHead { sequence: 41, sha256: record.previous }).unwrap();
+    append(&journal, entry(Event::Backup, 52), site.last_key());
+    assert_eq!(site.faults(&[]), faults);
 }
 
 #[test]
 fn a_clock_that_went_back_is_marked() {
     let site = Site::new(false);
-    let mut journal = Journal::open(&site.open()).unwrap();
-    assert!(journal.append(entry(Event::Backup, 3), None, &mut Counter(9)).unwrap().clock_regressed);
-    assert!(!journal.append(entry(Event::Backup, 4), None, &mut Counter(9)).unwrap().clock_regressed);
+    let journal = Journal::of(&site.open());
+    assert!(append(&journal, entry(Event::Backup, 3), None).clock_regressed);
+    assert!(!append(&journal, entry(Event::Backup, 4), None).clock_regressed);
 }
