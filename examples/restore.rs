@@ -11,8 +11,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let key = KeyFileKey::parse(&std::fs::read(key_file)?).ok_or("a key file has 32 bytes")?;
     let ring = Keyring { key_files: vec![key], ..Keyring::default() };
 
-    let restore =
-        Restore { bundle: bundle.into(), labels: Vec::new(), to: folder.into(), signers: TrustedSigners::default(), accept_damage: false };
+    let restore = Restore {
+        bundle: bundle.into(),
+        labels: Vec::new(),
+        to: folder.into(),
+        signers: TrustedSigners::default(),
+        signing_key: None,
+        accept_damage: false,
+    };
     for restored in restore.run(&ring, &mut Environment::system())?.restored {
         println!("{} as of {}", restored.path.display(), restored.source.captured_at);
     }

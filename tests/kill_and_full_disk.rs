@@ -11,6 +11,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use airkeep::files::Folder;
+use airkeep::journal::{Check, Event, Outcome, Record, records_in};
 use rusqlite::Connection;
 use support::{back_up, differences, has_program, hermetic, is_proving, key_file, listing, note, place, skip, text_of, verify};
 use tempfile::TempDir;
@@ -177,8 +179,14 @@ impl Scene {
             Fault::Kill if signal != Some(9) && code != Some(137) => Err(format!("was not killed: {code:?}")),
             Fault::Kill => self.judge_rest(&new, true).map(|()| "killed, sound".to_owned()),
             _ if code == Some(0) && call.must_succeed(&self.lasting) => Err("called a success".to_owned()),
-            _ if code == Some(0) => self.judge_rest(&new, false).map(|()| "survived".to_owned()),
-            _ if code == Some(1) && new.is_empty() => Ok("exit 1, nothing left".to_owned()),
+            // Finished, though not all could be recorded: only behind the publication.
+            _ if code == Some(3) && call.must_succeed(&self.lasting) => Err("called finished".to_owned()),
+            _ if code == Some(0) || code == Some(3) => self.judge_rest(&new, false).map(|()| "survived".to_owned()),
+            _ if code == Some(1)
+                && new.iter().all(|path| path.starts_with("vault/journal.jsonl") || path.starts_with("vault/journal.head")) =>
+            {
+                Ok("exit 1, nothing left".to_owned())
+            }
             _ => Err(format!("exit {code:?}, left {new:?}: {}", text_of(&output).trim())),
         };
         let result =
@@ -200,7 +208,13 @@ impl Scene {
             let name = path.to_string_lossy().into_owned();
             let full = self.folder.path().join(path);
             let is_sound = match name.as_str() {
-                "vault" | "restored" | "vault/vault.json" | "restored/manifest.json" => true,
+                "vault"
+                | "restored"
+                | "vault/vault.json"
+                | "vault/journal.jsonl"
+                | "vault/journal.head"
+                | "vault/journal.head.new"
+                | "restored/manifest.json" => true,
                 "restored/main.db" => differences(&self.source, &full).iter().all(|offset| (18..=19).contains(offset)),
                 _ if name.ends_with(".akb") => verify(&full).is_sound(),
                 // A name for an instant, before it replaces another: whether the next run clears it, `works_again` asks.
@@ -214,6 +228,19 @@ impl Scene {
         Ok(())
     }
 
+    /// The journal has no fault, and tells of every bundle that is here.
+    fn is_journal_sound(&self) -> bool {
+        let vault = Folder::open(&self.folder.path().join("vault")).expect("the vault");
+        let faults = Check::default().run(&vault).expect("readable").faults;
+        let records = records_in(&vault).expect("readable");
+        let told = |id| {
+            let of_it = |record: &&Record| record.subject.as_ref().is_some_and(|subject| subject.bundle == id);
+            records.iter().filter(|record| record.event == Event::Backup && record.outcome == Outcome::Success).filter(of_it).count()
+        };
+        let bundles = airkeep::vault::bundles_in(&vault).expect("readable");
+        faults.is_empty() && bundles.iter().all(|bundle| bundle.core().is_some_and(|core| told(core.id) == 1))
+    }
+
     fn is_source_untouched(&self) -> bool {
         differences(&self.source, &self.kept.path().join("source.db")).is_empty()
     }
@@ -225,7 +252,9 @@ impl Scene {
         }
         let mut command = hermetic(env!("CARGO_BIN_EXE_airkeep"), self.folder.path());
         let is_done = command.args(&self.arguments).output().is_ok_and(|output| output.status.success());
-        is_done && !listing(self.folder.path()).iter().any(|path| path.extension().is_some_and(|extension| extension == "partial"))
+        is_done
+            && self.is_journal_sound()
+            && !listing(self.folder.path()).iter().any(|path| path.extension().is_some_and(|extension| extension == "partial"))
     }
 }
 

@@ -72,6 +72,8 @@ pub struct CoreFacts {
     pub predecessor: Option<Predecessor>,
     /// Who signs, if anybody does.
     pub signer: Option<PublicKey>,
+    /// The last record of the journal.
+    pub journal_head: Option<JournalHead>,
 }
 
 impl PublicCore {
@@ -89,7 +91,7 @@ impl PublicCore {
             codec: facts.codec,
             frame_size: facts.frame_size,
             predecessor: facts.predecessor,
-            journal_head: None,
+            journal_head: facts.journal_head,
             signer: facts.signer,
             recover_sha256: Digest::of(recover_text),
         }
@@ -217,6 +219,7 @@ pub(super) mod tests {
             frame_size: FrameSize::Small,
             predecessor: None,
             signer: None,
+            journal_head: None,
         };
         PublicCore::new(facts, b"recover")
     }

@@ -37,6 +37,7 @@ fn seal_as(signer: Option<&SigningKey>, contents: &[&[u8]], compression: Compres
         codec: compression.codec(),
         frame_size: FrameSize::Small,
         predecessor: None,
+        journal_head: None,
         signer: signer.map(SigningKey::public),
     };
     let core = PublicCore::new(facts, RECOVER_TEXT.as_bytes());

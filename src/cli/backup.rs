@@ -101,8 +101,9 @@ impl Arguments {
         backup.signing_key = self.signing.place();
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
-        let report = backup.run(&ring, &mut Environment::system())?;
-        Ok(render(report, self.compression))
+        let mut environment = Environment::system();
+        let report = backup.run(&ring, &mut environment)?;
+        Ok(render(report, self.compression).with_shortfalls(environment))
     }
 }
 

@@ -7,6 +7,7 @@ use airkeep::Failure;
 use airkeep::bundle::BundleError;
 use airkeep::database::DatabaseError;
 use airkeep::files::FileError;
+use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
 
 /// How the program ends.
@@ -18,6 +19,8 @@ pub enum Exit {
     Failed,
     /// Usage or configuration.
     Usage,
+    /// Finished, with something left undone.
+    Partial,
     /// Not found.
     NotFound,
     /// Locked or busy.
@@ -28,14 +31,27 @@ pub enum Exit {
     Integrity,
     /// Not supported.
     Unsupported,
+    /// The journal's chain is broken.
+    Chain,
     /// A bug.
     Bug,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Exit; 9] =
-        [Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Locked, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug];
+    pub const ALL: [Exit; 11] = [
+        Exit::Success,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Partial,
+        Exit::NotFound,
+        Exit::Locked,
+        Exit::Key,
+        Exit::Integrity,
+        Exit::Unsupported,
+        Exit::Chain,
+        Exit::Bug,
+    ];
 
     /// The number that the process ends with.
     pub fn code(self) -> u8 {
@@ -43,11 +59,13 @@ impl Exit {
             Exit::Success => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Partial => 3,
             Exit::NotFound => 10,
             Exit::Locked => 11,
             Exit::Key => 12,
             Exit::Integrity => 13,
             Exit::Unsupported => 14,
+            Exit::Chain => 16,
             Exit::Bug => 70,
         }
     }
@@ -58,11 +76,13 @@ impl Exit {
             Exit::Success => "success",
             Exit::Failed => "failed, for a reason without a code of its own",
             Exit::Usage => "usage: an argument, a folder or a target is not acceptable",
+            Exit::Partial => "finished, but a record was not made, or a hook failed",
             Exit::NotFound => "a source, bundle or label was not found",
             Exit::Locked => "a database or the vault is locked or busy",
             Exit::Key => "passphrase or key rejected or missing",
             Exit::Integrity => "integrity failure: a bundle or source is damaged or was changed",
             Exit::Unsupported => "not a database, or a format or limit that is not supported",
+            Exit::Chain => "the journal is not to be believed: records were changed, removed or added",
             Exit::Bug => "a bug in airkeep",
         }
     }
@@ -73,11 +93,13 @@ impl Exit {
             Exit::Success => "success",
             Exit::Failed => "failed",
             Exit::Usage => "usage",
+            Exit::Partial => "partial",
             Exit::NotFound => "not-found",
             Exit::Locked => "locked",
             Exit::Key => "key",
             Exit::Integrity => "integrity",
             Exit::Unsupported => "unsupported",
+            Exit::Chain => "chain",
             Exit::Bug => "bug",
         }
     }
@@ -97,6 +119,9 @@ impl Exit {
             Failure::ReadBack { .. } | Failure::Damaged { .. } | Failure::WrongSigner { .. } => Exit::Integrity,
             Failure::NoBundle { .. } | Failure::NoVault { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } => Exit::Failed,
+            Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
+            Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,
+            Failure::Journal(_) => Exit::Failed,
             Failure::File(error) => Exit::of_file(error),
         }
     }

@@ -7,6 +7,7 @@ use airkeep::Failure;
 use airkeep::bundle::{BundleError, Check, Finding, Source};
 use airkeep::database::DatabaseError;
 use airkeep::files::FileError;
+use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
 use clap::error::{ContextKind, ContextValue};
 
@@ -69,7 +70,11 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Unsigned { .. } => Some("'airkeep init' gives the vault a signing key"),
         Failure::NoVault { .. } => Some("make one with 'airkeep init'"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
-        Failure::File(error) => file_hint(error),
+        Failure::Journal(JournalError::Damaged { .. }) => {
+            Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")
+        }
+        Failure::Journal(JournalError::File(error)) | Failure::File(error) => file_hint(error),
+        Failure::Journal(_) => None,
     }
 }
 

@@ -38,12 +38,13 @@ impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };
-        let report = init.run(&mut Environment::system())?;
+        let mut environment = Environment::system();
+        let report = init.run(&mut environment)?;
         let made = if report.is_new_vault { "made    " } else { "vault   " };
         let advice = "          write the fingerprint down: whoever verifies must have it from you, not from the medium\n          \
                       keep a copy of the key file in a safe place; it is not in the vault\n";
         let text = format!("{made}  {}\n{}{advice}", screen::escape(&report.vault.to_string_lossy()), lines(&report));
-        Ok(Report { text, json: object(&report), warnings: Vec::new(), error: None })
+        Ok(Report { text, json: object(&report), warnings: Vec::new(), error: None }.with_shortfalls(environment))
     }
 }
 

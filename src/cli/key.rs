@@ -151,7 +151,8 @@ fn change(target: &Path, rekey: &Rekey<'_>) -> Result<Report, Explained> {
         let changed = rekey.run(&path, &mut environment).map_err(Explained::from);
         (path, changed)
     };
-    finish(bundles_of(target)?.into_iter().map(&mut result).collect())
+    let changed = bundles_of(target)?.into_iter().map(&mut result).collect();
+    finish(changed).map(|report| report.with_shortfalls(environment))
 }
 
 fn make(file: &Path) -> Result<Report, Explained> {

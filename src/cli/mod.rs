@@ -21,6 +21,7 @@ mod verify;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
+use airkeep::Environment;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -58,6 +59,19 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Why it is no success, where it is none.
     pub error: Option<Explained>,
+}
+
+impl Report {
+    /// Adds what was done all right but could not be recorded or told: the command has finished, and its exit code says that something is missing.
+    pub fn with_shortfalls(mut self, environment: Environment) -> Report {
+        if let Some(first) = environment.shortfalls.first()
+            && self.error.is_none()
+        {
+            self.error = Some(Explained::new(Exit::Partial, first.clone(), None));
+        }
+        self.warnings.extend(environment.shortfalls.into_iter().skip(1));
+        self
+    }
 }
 
 /// Runs the program.

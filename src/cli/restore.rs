@@ -10,7 +10,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
-use super::signers::SignerArguments;
+use super::signers::{SignerArguments, SigningKeyArguments};
 use super::{Report, explain, json, screen};
 
 /// Get databases back out of a bundle, into a folder
@@ -40,6 +40,8 @@ pub struct Arguments {
     keys: KeyArguments,
     #[command(flatten)]
     signers: SignerArguments,
+    #[command(flatten)]
+    signing: SigningKeyArguments,
 }
 
 impl Arguments {
@@ -49,8 +51,16 @@ impl Arguments {
         inspect(&self.bundle, &Keyring::default())?;
         let signers = self.signers.trusted()?;
         let ring = self.keys.ring(Purpose::Open)?;
-        let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to, signers, accept_damage: self.accept_damage };
-        let report = restore.run(&ring, &mut Environment::system())?;
+        let restore = Restore {
+            bundle: self.bundle.clone(),
+            labels: self.labels,
+            to: self.to,
+            signers,
+            signing_key: self.signing.place(),
+            accept_damage: self.accept_damage,
+        };
+        let mut environment = Environment::system();
+        let report = restore.run(&ring, &mut environment)?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
         let sources: Vec<_> = report
             .restored
@@ -74,7 +84,8 @@ impl Arguments {
             json: json.as_object().cloned().unwrap_or_default(),
             warnings: warnings(&report),
             error: accepted(&report),
-        })
+        }
+        .with_shortfalls(environment))
     }
 }
 

@@ -63,7 +63,7 @@ impl Arguments {
             Action::Rotate(signer) => rotate_signer(&signer.vault, &signer.signing.required_place()?, &mut environment)?,
         };
         let text = format!("vault     {}\n{}", screen::escape(&report.vault.to_string_lossy()), lines(&report));
-        Ok(Report { text, json: object(&report), warnings: Vec::new(), error: None })
+        Ok(Report { text, json: object(&report), warnings: Vec::new(), error: None }.with_shortfalls(environment))
     }
 }
 

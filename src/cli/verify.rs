@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
-use super::signers::SignerArguments;
+use super::signers::{SignerArguments, SigningKeyArguments};
 use super::{Report, explain, json, screen};
 
 /// Prove bundles: without the key that every byte is as sealed, with it that the data is authentic and complete
@@ -39,6 +39,8 @@ pub struct Arguments {
     keys: KeyArguments,
     #[command(flatten)]
     signers: SignerArguments,
+    #[command(flatten)]
+    signing: SigningKeyArguments,
 }
 
 /// One bundle's result: examined, or not even that.
@@ -61,13 +63,18 @@ impl Arguments {
             Some(_) => self.keys.ring(Purpose::Open)?,
             None => self.keys.ring(Purpose::OpenIfGiven)?,
         };
-        let environment = Environment::system();
+        let mut environment = Environment::system();
+        let place = self.signing.place();
         let request = VerifyRequest { level: self.level, signers };
-        let judge = |path: PathBuf| {
+        let mut judge = |path: PathBuf| {
             let result = Verification::run(&path, &request, &ring, &environment).map_err(refused);
+            if let Ok(verification) = &result {
+                verification.record(place.as_ref(), &mut environment);
+            }
             (path, result)
         };
-        finish(targets.into_iter().map(|target| target.map_or_else(|failed| failed, judge)).collect())
+        let judged = targets.into_iter().map(|target| target.map_or_else(|failed| failed, &mut judge)).collect();
+        finish(judged).map(|report| report.with_shortfalls(environment))
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, Advice, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::FileError;
@@ -176,9 +176,12 @@ impl Folder {
         let (mut file, _) = self.open_or_make_file(way)?;
         let path = self.path.join(way);
         let written = file.set_len(0).and_then(|()| file.write_all(content)).and_then(|()| file.sync_all());
-        written.map_err(FileError::io("write", &path))?;
-        let renamed = rustix::fs::renameat(&*self.descriptor, way, &*self.descriptor, name);
-        renamed.map_err(FileError::on("replace", &self.path.join(name)))?;
+        let renamed = written.map_err(FileError::io("write", &path)).and_then(|()| {
+            let renamed = rustix::fs::renameat(&*self.descriptor, way, &*self.descriptor, name);
+            renamed.map_err(FileError::on("replace", &self.path.join(name)))
+        });
+        // What is left of the way is in the way of nobody, but looks like a fault.
+        renamed.inspect_err(|_| drop(self.remove(way)))?;
         self.sync()
     }
 
@@ -229,6 +232,11 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// Whether this account can make files here.
+    pub fn is_writable(&self) -> bool {
+        rustix::fs::accessat(&*self.descriptor, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
     }
 
     /// Bytes that an ordinary user can still write here.

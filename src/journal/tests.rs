@@ -30,9 +30,9 @@ fn entry(event: Event, minute: usize) -> Entry {
     }
 }
 
-fn append(journal: &Journal, entry: Entry, signer: Option<&SigningKey>) -> Record {
+fn append(journal: &Journal, entry: &Entry, signer: Option<&SigningKey>) -> Record {
     let copy = || -> Result<_, JournalError> { Ok(signer.map(|key| SigningKey::parse_openssh(key.to_openssh("").as_bytes()).unwrap())) };
-    journal.append(&entry, copy, &mut Counter(entry.time.as_str().len() as u8)).unwrap()
+    journal.append(entry, copy, &mut Counter(entry.time.as_str().len() as u8)).unwrap()
 }
 
 /// A journal of fifty records; with a signer that changes at the thirtieth.
@@ -52,7 +52,7 @@ impl Site {
         let journal = Journal::of(&site.open());
         for number in 1..=COUNT {
             let (event, signer) = site.turn(number);
-            append(&journal, entry(event, number), signer);
+            append(&journal, &entry(event, number), signer);
             site.heads.extend(journal.head().unwrap());
         }
         site
@@ -244,7 +244,7 @@ fn a_torn_line_is_no_fault_and_the_next_record_clears_it() {
         std::fs::write(&path, [&whole[..], &whole[last_line..last_line + torn]].concat()).unwrap();
         assert_eq!(site.faults(&[]), []);
         let journal = Journal::of(&site.open());
-        let record = append(&journal, entry(Event::Backup, 51), site.last_key());
+        let record = append(&journal, &entry(Event::Backup, 51), site.last_key());
         assert_eq!((record.sequence, site.faults(&[])), (51, vec![]));
         std::fs::write(&path, &whole).unwrap();
         write_head(&site.open(), site.heads.last().unwrap()).unwrap();
@@ -258,13 +258,13 @@ fn going_on_behind_a_cut_hides_nothing() {
     lines.truncate(40);
     site.write(&lines);
     let journal = Journal::of(&site.open());
-    let record = append(&journal, entry(Event::Backup, 51), site.last_key());
+    let record = append(&journal, &entry(Event::Backup, 51), site.last_key());
     assert_eq!(record.sequence, 42);
     let faults = site.faults(&[]);
     assert_eq!(faults, [Fault { record: 41, kind: FaultKind::WasCut { acknowledged: 50 } }]);
     // A run that was killed between record and acknowledgement is no cut.
     write_head(&site.open(), &JournalHead { sequence: 41, sha256: record.previous }).unwrap();
-    append(&journal, entry(Event::Backup, 52), site.last_key());
+    append(&journal, &entry(Event::Backup, 52), site.last_key());
     assert_eq!(site.faults(&[]), faults);
 }
 
@@ -272,6 +272,6 @@ fn going_on_behind_a_cut_hides_nothing() {
 fn a_clock_that_went_back_is_marked() {
     let site = Site::new(false);
     let journal = Journal::of(&site.open());
-    assert!(append(&journal, entry(Event::Backup, 3), None).clock_regressed);
-    assert!(!append(&journal, entry(Event::Backup, 4), None).clock_regressed);
+    assert!(append(&journal, &entry(Event::Backup, 3), None).clock_regressed);
+    assert!(!append(&journal, &entry(Event::Backup, 4), None).clock_regressed);
 }

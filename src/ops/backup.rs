@@ -8,7 +8,8 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::record::{Captured, source_record, tool};
+use super::record::{Captured, backup_details, source_record, tool};
+use super::recorder::{Note, chain, record, resolve_pending, subject};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, BundleWriter, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level, MANIFEST_FORMAT,
@@ -17,7 +18,8 @@ use crate::bundle::{
 use crate::crypto::{Digest, Entropy, SigningKey, random};
 use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
 use crate::files::{NewFile, ScratchSpace, Writeback};
-use crate::vault::{Vault, bundle_name, write_sidecar};
+use crate::journal::{Event, Journal, Outcome};
+use crate::vault::{Pending, Vault, bundle_name, write_sidecar};
 
 /// A database and the name it gets in the bundle.
 #[derive(Debug, Clone)]
@@ -112,9 +114,13 @@ impl Backup {
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
         self.check_sources()?;
         let mut vault = Vault::open(&self.vault, &mut *environment.entropy)?;
-        let result = self.seal_into(&mut vault, ring, environment);
-        if result.is_err() {
-            vault.discard_if_unused();
+        let place = self.signing_key.as_ref();
+        let result = resolve_pending(&mut vault, place, environment).and_then(|()| self.seal_into(&mut vault, ring, environment));
+        match &result {
+            // A vault that has nothing in it has nothing to remember either.
+            Err(_) if vault.is_new => vault.discard_if_unused(),
+            Err(failure) => record(Some(vault.folder()), place, Note::failure(Event::Backup, None, failure), environment),
+            Ok(_) => {}
         }
         result
     }
@@ -144,6 +150,10 @@ impl Backup {
         let started_at = environment.now();
         let (predecessor, damaged) = vault.predecessor();
         warnings.extend(damaged.iter().map(|bundle| format!("'{}' is damaged at its end: this bundle cannot name it", bundle.name)));
+        let journal_head = Journal::of(vault.folder()).head().unwrap_or_else(|error| {
+            warnings.push(format!("this bundle does not name the journal's last record: {}", chain(&error)));
+            None
+        });
         let core = PublicCore::new(
             CoreFacts {
                 id: Id(random(&mut *environment.entropy)),
@@ -154,6 +164,7 @@ impl Backup {
                 codec: self.compression.codec(),
                 frame_size: FrameSize::Normal,
                 predecessor,
+                journal_head,
                 signer: signer.as_ref().map(SigningKey::public),
             },
             RECOVER_TEXT.as_bytes(),
@@ -163,17 +174,8 @@ impl Backup {
         new.sync()?;
         let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
-        new.publish(&name)?;
-        // The bundle is complete and durable: what fails now is worth a word and not the loss of the backup.
-        let reference = Predecessor { id: core.id, sequence: core.sequence, seal_sha256: sealed.seal_sha256 };
-        if let Err(error) = vault.record(reference, &mut *environment.entropy) {
-            warnings.push(format!("the bundle is sealed, but the vault does not record it: {error}"));
-        }
-        if let Err(error) = write_sidecar(vault.folder(), &name, &sealed.sha256, &mut *environment.entropy) {
-            warnings.push(format!("the bundle is sealed, but its .sha256 file is not written: {error}"));
-        }
-        Ok(BackupReport {
-            path: vault.folder().path().join(name),
+        let report = BackupReport {
+            path: vault.folder().path().join(&name),
             core,
             manifest,
             size_bytes: sealed.size_bytes,
@@ -182,7 +184,32 @@ impl Backup {
             level,
             is_new_vault: vault.is_new,
             warnings,
-        })
+        };
+        let subject = subject(&report.core, &report.path);
+        let pending = Pending { subject, seal_sha256: report.seal_sha256, details: backup_details(&report) };
+        let announced = vault.announce(pending.clone(), &mut *environment.entropy);
+        if let Err(error) = announced.and_then(|()| new.publish(&name)) {
+            // What is left of the announcement is only a number that is not used again.
+            let _ = vault.withdraw(&mut *environment.entropy);
+            return Err(error.into());
+        }
+        self.conclude(vault, pending, &report, environment);
+        Ok(report)
+    }
+
+    /// The bundle is complete and durable: what fails now is a shortfall and not the loss of the backup.
+    fn conclude(&self, vault: &mut Vault, pending: Pending, report: &BackupReport, environment: &mut Environment) {
+        let Pending { subject, seal_sha256, details } = pending;
+        let name = subject.file.clone();
+        let note = Note { event: Event::Backup, outcome: Outcome::Success, subject: Some(subject), details };
+        record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
+        let reference = Predecessor { id: report.core.id, sequence: report.core.sequence, seal_sha256 };
+        if let Err(error) = vault.record(reference, &mut *environment.entropy) {
+            environment.shortfalls.push(format!("the bundle is sealed, but the vault does not record it: {}", chain(&error)));
+        }
+        if let Err(error) = write_sidecar(vault.folder(), &name, &report.sha256, &mut *environment.entropy) {
+            environment.shortfalls.push(format!("the bundle is sealed, but its .sha256 file is not written: {}", chain(&error)));
+        }
     }
 
     /// The key that signs, where the vault has a signer. A vault whose bundles are signed gets none that is not.

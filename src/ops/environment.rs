@@ -1,11 +1,13 @@
 //! The edge: clock, randomness, host, processors. Everything below gets them handed in.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
 use crate::bundle::{Host, UtcTime};
 use crate::crypto::Entropy;
+use crate::journal::Actor;
 
 /// What the operations need to know of the outside.
 pub struct Environment {
@@ -15,6 +17,14 @@ pub struct Environment {
     pub entropy: Box<dyn Entropy + Send>,
     /// The machine and account.
     pub host: Host,
+    /// Who is doing this.
+    pub actor: Actor,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// The folder whose journal takes what belongs to no vault.
+    pub state_folder: Option<PathBuf>,
+    /// What was done all right and could not be recorded, or of which a hook could not be told.
+    pub shortfalls: Vec<String>,
     /// Threads that pack, open and check frames, at least 1.
     pub workers: usize,
 }
@@ -25,9 +35,19 @@ impl Environment {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let uid = rustix::process::getuid().as_raw();
         let host = Host { name, os: std::env::consts::OS.to_owned(), arch: std::env::consts::ARCH.to_owned(), user: user_name(uid), uid };
+        let actor = Actor { user: host.user.clone(), uid, sudo_user: variable("SUDO_USER"), operator: variable("AIRKEEP_OPERATOR") };
         // More than eight threads cost memory and gain nothing against a single reader.
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        Environment { clock: SystemTime::now, entropy: Box::new(OsEntropy), host, workers }
+        Environment {
+            clock: SystemTime::now,
+            entropy: Box::new(OsEntropy),
+            host,
+            actor,
+            reason: None,
+            state_folder: state_folder(uid),
+            shortfalls: Vec::new(),
+            workers,
+        }
     }
 
     pub(super) fn now(&self) -> UtcTime {
@@ -58,6 +78,21 @@ pub fn utc(time: SystemTime) -> UtcTime {
     let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     let text = stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     UtcTime::parse(&text).unwrap_or_else(|| utc(SystemTime::UNIX_EPOCH))
+}
+
+/// A variable that is set to text.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// XDG Base Directory Specification; root's is the system's.
+fn state_folder(uid: u32) -> Option<PathBuf> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    match (absolute("XDG_STATE_HOME"), uid) {
+        (Some(folder), _) => Some(folder.join("airkeep")),
+        (None, 0) => Some(PathBuf::from("/var/lib/airkeep")),
+        (None, _) => Some(absolute("HOME")?.join(".local/state/airkeep")),
+    }
 }
 
 /// The name in the account database, which outlives `su` and cron; the environment's word is only a guess.

@@ -6,6 +6,7 @@ use crate::bundle::{BundleError, Damage, Label};
 use crate::crypto::PublicKey;
 use crate::database::DatabaseError;
 use crate::files::FileError;
+use crate::journal::JournalError;
 use crate::vault::VaultError;
 
 use super::SigningKeyFault;
@@ -160,6 +161,9 @@ pub enum Failure {
         /// Bytes free.
         available_bytes: u64,
     },
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::recorder::{Note, record, subject};
 use super::verify::open_bundle;
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{BundleError, Examination, Front, KeyChange, Keyring, Level, Nowhere, SlotFacts, read_front, rekey, unlock};
 use crate::crypto::{Digest, PublicKey, Sha256, SigningKey};
 use crate::files::{FileError, Folder, NewFile, Writeback, lock_folder};
+use crate::journal::{Event, Outcome};
 use crate::vault::{known_generation, note_generation, refresh_sidecar};
 
 /// A change of keys for one bundle.
@@ -81,7 +83,20 @@ impl Rekey<'_> {
         refresh_sidecar(&folder, &name, &rekeyed.sha256, &mut *environment.entropy)?;
         // Behind the rename: a vault that remembers too little is mended by the next run, one that remembers too much would accuse an honest bundle.
         note_generation(&folder, front.core.id, rekeyed.generation, &mut *environment.entropy)?;
-        Ok(SlotReport { is_changed: true, ..slot_report(path, &front) })
+        let report = SlotReport { is_changed: true, ..slot_report(path, &front) };
+        let note = Note::new(Event::Keys, Outcome::Success, Some(subject(&front.core, path)), self.details(&report));
+        record(Some(&folder), self.signing_key.as_ref(), note, environment);
+        Ok(report)
+    }
+
+    /// Which change it was, and what the slots are now; no key, and nothing that was made from one.
+    fn details(&self, report: &SlotReport) -> serde_json::Value {
+        let change = match self.change {
+            KeyChange::Add(_) => "add",
+            KeyChange::Remove(_) => "remove",
+            KeyChange::Rotate(_) => "rotate",
+        };
+        serde_json::json!({ "change": change, "generation": report.generation, "slots": report.slots, "slots_signed": report.is_signed })
     }
 
     /// The key of the bundle's signer, where it is here.

@@ -7,6 +7,7 @@ mod git;
 mod info;
 mod keys;
 mod record;
+mod recorder;
 mod restore;
 mod signing;
 mod verify;

@@ -1,5 +1,8 @@
 //! From what was captured to what the manifest says of it (docs/format.md section 8).
 
+use serde_json::{Map, Value, json};
+
+use super::BackupReport;
 use super::environment::utc;
 use super::git;
 use crate::bundle::{CaptureMethod, Check, Label, SchemaRef, Source, Table, Tool};
@@ -47,4 +50,32 @@ pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
 /// This program.
 pub(super) fn tool() -> Tool {
     Tool { name: "airkeep".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), sqlite: crate::database::sqlite_version().to_owned() }
+}
+
+/// What the journal says of a bundle, so that a list of bundles needs no key. Names of sources are as confidential there as in the manifest.
+pub(super) fn backup_details(report: &BackupReport) -> Map<String, Value> {
+    let source = |source: &Source| {
+        let rows: u64 = source.tables.iter().filter_map(|table| table.rows).sum();
+        json!({
+            "label": source.label,
+            "size_bytes": source.size_bytes,
+            "tables": source.tables.len(),
+            "rows": rows,
+            "check": source.check.kind,
+            "verdict": source.check.verdict,
+        })
+    };
+    let details = json!({
+        "kind": report.core.kind,
+        "created_at": report.core.created_at,
+        "tag": report.manifest.tag,
+        "note": report.manifest.note,
+        "size_bytes": report.size_bytes,
+        "sha256": report.sha256,
+        "seal_sha256": report.seal_sha256,
+        "level": report.level,
+        "codec": report.core.codec,
+        "sources": report.manifest.sources.iter().map(source).collect::<Vec<_>>(),
+    });
+    details.as_object().cloned().unwrap_or_default()
 }

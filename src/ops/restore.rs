@@ -7,14 +7,18 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
+use super::recorder::{Note, record, subject};
 use super::verify::open_bundle;
-use super::{Environment, Failure};
+use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, Entry, EntryPath, EntrySink, Examination, Finding, Keyring, Label, Level, Manifest, Outcome, PublicCore, Source,
     TrustedSigners, read_front, unlock,
 };
 use crate::crypto::Entropy;
 use crate::files::{FileError, Folder, NewFile, Writeback, make_private_folder};
+use crate::journal::{self, Event};
 
 const MANIFEST: &str = "manifest.json";
 const TENANTS: &str = "tenants";
@@ -32,6 +36,8 @@ pub struct Restore {
     pub to: PathBuf,
     /// Who may have sealed it; with somebody pinned, nothing is restored from a bundle that nobody of them signed.
     pub signers: TrustedSigners,
+    /// Where the signing key is, for the record in a vault that has a signer.
+    pub signing_key: Option<SigningKeyPlace>,
     /// Whether databases that are whole are restored although other parts of the bundle are damaged.
     pub accept_damage: bool,
 }
@@ -68,6 +74,27 @@ impl Restore {
     /// # Errors
     /// [`Failure`]; nothing is left behind then.
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
+        let result = self.restore(ring, environment);
+        self.record(&result, environment);
+        result
+    }
+
+    /// A restore that was refused because its target or its key was wrong is nobody's business; one that met damage is.
+    fn record(&self, result: &Result<RestoreReport, Failure>, environment: &mut Environment) {
+        let note = match result {
+            Ok(report) => {
+                let restored: Vec<Value> =
+                    report.restored.iter().map(|one| json!({ "label": one.source.label, "to": one.path.to_string_lossy() })).collect();
+                let details = json!({ "restored": restored, "hurt": report.hurt, "findings": report.findings.len() });
+                Note::new(Event::Restore, journal::Outcome::Success, Some(subject(&report.core, &self.bundle)), details)
+            }
+            Err(failure @ (Failure::Damaged { .. } | Failure::WrongSigner { .. })) => Note::failure(Event::Restore, None, failure),
+            Err(_) => return,
+        };
+        record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
+    }
+
+    fn restore(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
         let failure = |source| Failure::Bundle { path: self.bundle.clone(), source };
         let medium = open_bundle(&self.bundle)?;
         let mut front = read_front(&medium).map_err(failure)?;

@@ -5,10 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
+use super::recorder::{Note, record};
 use super::{Environment, Failure};
 use crate::bundle::{Id, SetName, SetRef, SignerChange};
 use crate::crypto::{Digest, PublicKey, SigningKey, SigningKeyError};
 use crate::files::{FileError, Folder, check_private_folder, make_private_folders, read_secret_file};
+use crate::journal::{Event, Outcome};
 use crate::vault::Vault;
 
 /// Where the signing key of a vault lies.
@@ -132,6 +136,8 @@ impl Init {
             Err(fault) => return Err(Failure::SigningKey { path, fault }),
         };
         vault.set_signer(key.public(), &mut *environment.entropy)?;
+        let details = json!({ "set": vault.set(), "signer": key.public(), "new_vault": vault.is_new });
+        record(Some(vault.folder()), Some(&self.place), Note::new(Event::Init, Outcome::Success, None, details), environment);
         report(&vault, Ok(path))
     }
 }
@@ -172,6 +178,8 @@ pub fn rotate_signer(vault: &Path, place: &SigningKeyPlace, environment: &mut En
         }
     };
     vault.set_signer(new.public(), &mut *environment.entropy)?;
+    let details = json!({ "from": signer, "to": new.public() });
+    record(Some(vault.folder()), Some(place), Note::new(Event::Signer, Outcome::Success, None, details), environment);
     report(&vault, Ok(path))
 }
 

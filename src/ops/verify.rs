@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{Environment, Failure};
+use serde_json::json;
+
+use super::recorder::{Note, record, subject};
+use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SignatureVerdict,
     SlotFacts, TrustedSigners, read_front, unlock,
 };
 use crate::crypto::{Digest, PublicKey};
 use crate::files::{FileError, Folder, open_regular};
+use crate::journal::{Event, Outcome};
 use crate::vault::{bundles_in, known_generation};
 
 /// How a bundle is to be verified.
@@ -93,6 +97,20 @@ impl Verification {
             signature,
             manifest,
         })
+    }
+
+    /// Records it in the journal of the vault that the bundle lies in, if it lies in one.
+    pub fn record(&self, place: Option<&SigningKeyPlace>, environment: &mut Environment) {
+        let outcome = if self.is_sound() { Outcome::Success } else { Outcome::Failure };
+        let first = self.findings.first().map(|finding| finding.damage.to_string());
+        let details = json!({
+            "level": self.level,
+            "signature": self.signature.verdict.name(),
+            "findings": self.findings.len(),
+            "first": first,
+        });
+        let note = Note::new(Event::Verify, outcome, Some(subject(&self.core, &self.path)), details);
+        record(Folder::above(&self.path).ok().as_ref(), place, note, environment);
     }
 
     /// True if the bundle is proven to its level, and sealed by who was pinned, if anybody was.

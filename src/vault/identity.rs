@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::VaultError;
 use crate::bundle::{Id, Predecessor, SetRef};
-use crate::crypto::{Entropy, PublicKey};
+use crate::crypto::{Digest, Entropy, PublicKey};
 use crate::files::{FileError, Folder};
+use crate::journal::Subject;
 
 /// The file that makes a folder a vault.
 pub const IDENTITY: &str = "vault.json";
@@ -27,15 +29,33 @@ pub(super) struct Identity {
     /// Who signs, if anybody does.
     #[serde(default)]
     pub(super) signer: Option<PublicKey>,
+    /// A bundle that was about to get its name when this was written; of a finished run there is none.
+    #[serde(default)]
+    pub(super) pending: Option<Pending>,
+    /// The highest number that was given away by a run that did not live to say whether its bundle got its name.
+    #[serde(default)]
+    pub(super) spent: u64,
     /// The newest generation of slots of each bundle whose keys were changed here: what a bundle alone cannot show.
     #[serde(default)]
     generations: BTreeMap<Id, u64>,
 }
 
+/// What is written down before a bundle gets its name, so that a run that is killed then leaves no doubt about what it did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    /// The bundle.
+    pub subject: Subject,
+    /// Its seal digest.
+    pub seal_sha256: Digest,
+    /// What its record in the journal will say.
+    pub details: Map<String, Value>,
+}
+
 impl Identity {
     /// That of a vault without a history.
     pub(super) fn of(set: SetRef) -> Identity {
-        Identity { format: FORMAT.to_owned(), set, last: None, signer: None, generations: BTreeMap::new() }
+        Identity { format: FORMAT.to_owned(), set, last: None, signer: None, pending: None, spent: 0, generations: BTreeMap::new() }
     }
 
     /// Reads it; `None` if the folder has none.
@@ -66,6 +86,14 @@ impl Identity {
 /// As opening the vault.
 pub fn known_generation(folder: &Folder, bundle: Id) -> Result<Option<u64>, VaultError> {
     Ok(Identity::read(folder)?.and_then(|identity| identity.generations.get(&bundle).copied()))
+}
+
+/// The set of the vault in this folder and who signs there, if it is one.
+///
+/// # Errors
+/// As opening the vault.
+pub fn identity_in(folder: &Folder) -> Result<Option<(SetRef, Option<PublicKey>)>, VaultError> {
+    Ok(Identity::read(folder)?.map(|identity| (identity.set, identity.signer)))
 }
 
 /// Writes down the generation of a bundle's slots, if the folder is a vault. Only for who holds the folder's lock.

@@ -17,7 +17,7 @@ use crate::crypto::{Entropy, PublicKey, encode_hex, random};
 use crate::files::{FileError, Folder, FolderLock, check_private_folder, lock_folder, make_private_folder};
 
 use identity::Identity;
-pub use identity::{IDENTITY, known_generation, note_generation};
+pub use identity::{IDENTITY, Pending, identity_in, known_generation, note_generation};
 pub use shelf::{Shelved, ShelvedState, bundles_in};
 pub use sidecar::{refresh_sidecar, write_sidecar};
 pub use signers::{ALLOWED_SIGNERS, SIGNER_CHANGES};
@@ -145,7 +145,7 @@ impl Vault {
     /// [`VaultError::Exhausted`].
     pub fn next_sequence(&self) -> Result<u64, VaultError> {
         let sealed = self.identity.last.as_ref().map_or(0, |last| last.sequence);
-        let highest = self.own().map(|bundle| bundle.sequence).max().unwrap_or(0).max(sealed);
+        let highest = self.own().map(|bundle| bundle.sequence).max().unwrap_or(0).max(sealed).max(self.identity.spent);
         match highest < SEQUENCE_MAX {
             true => Ok(highest + 1),
             false => Err(VaultError::Exhausted { path: self.folder.path().to_owned() }),
@@ -192,6 +192,47 @@ impl Vault {
     pub fn record(&mut self, sealed: Predecessor, entropy: &mut dyn Entropy) -> Result<(), FileError> {
         let mut identity = self.identity.clone();
         identity.last = Some(sealed);
+        identity.pending = None;
+        self.write(identity, entropy)
+    }
+
+    /// Writes down that a bundle is about to get its name.
+    ///
+    /// # Errors
+    /// What the file system says; the bundle must not get its name then.
+    pub fn announce(&mut self, pending: Pending, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        let mut identity = self.identity.clone();
+        identity.pending = Some(pending);
+        self.write(identity, entropy)
+    }
+
+    /// The bundle that an earlier run announced and did not live to record, and whether it is here.
+    pub fn pending(&self) -> Option<(&Pending, bool)> {
+        let pending = self.identity.pending.as_ref()?;
+        let is_here = self.bundles.iter().any(|bundle| bundle.core().is_some_and(|core| core.id == pending.subject.bundle));
+        Some((pending, is_here))
+    }
+
+    /// Takes an announcement back: the bundle did not get its name, and its number is free.
+    ///
+    /// # Errors
+    /// What the file system says; the next run finds the announcement, and no bundle.
+    pub fn withdraw(&mut self, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        let mut identity = self.identity.clone();
+        identity.pending = None;
+        match self.is_new {
+            true => self.folder.remove(IDENTITY),
+            false => self.write(identity, entropy),
+        }
+    }
+
+    /// Gives a bundle up that an earlier run announced and that is not here. Its number is not given to another: it may have been carried away.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn give_up_pending(&mut self, entropy: &mut dyn Entropy) -> Result<(), FileError> {
+        let mut identity = self.identity.clone();
+        identity.spent = identity.pending.take().map_or(0, |pending| pending.subject.sequence).max(identity.spent);
         self.write(identity, entropy)
     }
 

@@ -20,6 +20,11 @@ use tempfile::TempDir;
 
 pub const KEY: [u8; 32] = [7; 32];
 
+/// The real one, which leaves nothing in the folders of this account.
+pub fn environment() -> Environment {
+    Environment { state_folder: None, ..Environment::system() }
+}
+
 /// A folder on the disk that is removed at the end.
 pub fn place() -> TempDir {
     tempfile::Builder::new().prefix("airkeep-test-").tempdir().expect("temporary folder")
@@ -79,9 +84,10 @@ pub fn restore(bundle: &Path, to: &Path) -> RestoreReport {
         labels: Vec::new(),
         to: to.to_owned(),
         signers: TrustedSigners::default(),
+        signing_key: None,
         accept_damage: false,
     };
-    restore.run(&ring(), &mut Environment::system()).unwrap_or_else(|failure| panic!("restore of {bundle:?}: {}", causes(&failure)))
+    restore.run(&ring(), &mut environment()).unwrap_or_else(|failure| panic!("restore of {bundle:?}: {}", causes(&failure)))
 }
 
 /// Verifies at the highest level.
@@ -102,10 +108,19 @@ pub fn program(home: &Path) -> Command {
 
 pub fn hermetic(program: &str, home: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", home).env("TMPDIR", home).current_dir(home);
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("HOME", home)
+        .env("TMPDIR", home)
+        .env("XDG_STATE_HOME", home.join(STATE))
+        .current_dir(home);
     command.stdin(Stdio::null());
     command
 }
+
+/// Where records go that no vault takes; no result of anything.
+const STATE: &str = ".state";
 
 /// Whether a program can be started.
 pub fn has_program(name: &str) -> bool {
@@ -198,6 +213,9 @@ pub fn listing(folder: &Path) -> BTreeSet<PathBuf> {
     let (mut found, mut open) = (BTreeSet::new(), vec![folder.to_owned()]);
     while let Some(current) = open.pop() {
         for entry in fs::read_dir(&current).into_iter().flatten().flatten() {
+            if entry.file_name() == STATE {
+                continue;
+            }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(entry.path());
             }
