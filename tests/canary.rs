@@ -204,7 +204,7 @@ impl Stage {
                 "round {round} left '{name}' in the vault"
             );
             if name.ends_with(".akb") {
-                let request = VerifyRequest { level: Some(Level::Content) };
+                let request = VerifyRequest { level: Some(Level::Content), scratch: None };
                 let verification = Verification::run(&self.vault().join(new), request, &ring, &Environment::system()).expect("verify");
                 assert!(verification.is_sound(), "round {round}: {:?}", verification.findings);
             }

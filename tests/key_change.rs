@@ -70,7 +70,7 @@ fn rotation_changes_who_opens_a_bundle_and_nothing_else() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(bundle).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert!(
-        Verification::run(bundle, VerifyRequest { level: Some(airkeep::Level::Sums) }, &ring(2), &Environment::system())
+        Verification::run(bundle, VerifyRequest { level: Some(airkeep::Level::Sums), scratch: None }, &ring(2), &Environment::system())
             .unwrap()
             .is_sound()
     );

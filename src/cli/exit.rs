@@ -92,7 +92,7 @@ impl Exit {
             Failure::Seal { source, .. } | Failure::Bundle { source, .. } => Exit::of_bundle(source),
             Failure::ReadBack { .. } | Failure::Damaged { .. } => Exit::Integrity,
             Failure::NoBundle { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
-            Failure::NoSpace { .. } => Exit::Failed,
+            Failure::NoSpace { .. } | Failure::Scratch { .. } => Exit::Failed,
             Failure::File(error) => Exit::of_file(error),
         }
     }

@@ -62,6 +62,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
         Failure::TargetExists { .. } => Some("restore into a new or empty folder: --to DIR"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
+        Failure::Scratch { .. } => Some("name a folder with room for the largest database: --scratch DIR, or verify with --level 3"),
         Failure::File(error) => file_hint(error),
     }
 }

@@ -8,9 +8,10 @@
 //! both are taken away again if nobody else came meanwhile. Where somebody else was there and left while we read, their WAL stays,
 //! as after a crash, and the next program that opens the database takes it in. The database file itself is never written.
 
+mod bounds;
 mod capture;
 mod check;
-mod deadline;
+mod compare;
 mod facts;
 mod hardened;
 mod header;
@@ -24,6 +25,7 @@ mod vfs;
 
 pub use capture::{Capture, CaptureOptions, PagePreference};
 pub use check::{CheckKind, CheckReport, Verdict, check};
+pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use hardened::harden;
 pub use image::{Access, Image};

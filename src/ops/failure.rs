@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::{BundleError, Damage, Label};
 use crate::database::DatabaseError;
-use crate::files::FileError;
+use crate::files::{FileError, ScratchError};
 use crate::vault::VaultError;
 
 /// Why an operation failed.
@@ -86,6 +86,12 @@ pub enum Failure {
     NoKey {
         /// The level.
         level: crate::bundle::Level,
+    },
+    /// Databases cannot be examined for want of scratch.
+    #[error("no scratch to examine databases in")]
+    Scratch {
+        /// Why.
+        source: ScratchError,
     },
     /// The bundle holds no such source.
     #[error("the bundle has no source '{label}', it has: {}", has.join(", "))]

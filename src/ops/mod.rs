@@ -9,6 +9,7 @@ mod keys;
 mod record;
 mod restore;
 mod verify;
+mod verify_database;
 
 pub use backup::{Backup, BackupReport, SourceSpec};
 pub use environment::{Environment, OsEntropy, utc};
@@ -17,3 +18,4 @@ pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};
 pub use restore::{Restore, RestoreReport, Restored};
 pub use verify::{Verification, VerifyRequest, bundles_of};
+pub use verify_database::{DatabaseProof, Violation};

@@ -3,20 +3,22 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::verify_database::{DatabaseProof, Examiner};
 use super::{Environment, Failure};
 use crate::bundle::{
-    BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SlotFacts, read_front,
-    unlock,
+    BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, PublicCore, SlotFacts, read_front, unlock,
 };
 use crate::crypto::Digest;
-use crate::files::{FileError, Folder, open_regular};
+use crate::files::{FileError, Folder, ScratchError, open_regular};
 use crate::vault::bundles_in;
 
 /// How a bundle is to be verified.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct VerifyRequest {
-    /// The level, else the highest that the given keys reach.
+    /// The level, else the highest that the given keys and the space for scratch reach.
     pub level: Option<Level>,
+    /// Where encrypted scratch goes, else `/var/tmp`; L4 needs room for the largest database in it.
+    pub scratch: Option<PathBuf>,
 }
 
 /// What verifying one bundle gave.
@@ -40,25 +42,33 @@ pub struct Verification {
     pub seal_sha256: Option<Digest>,
     /// The manifest, with a key and an intact index.
     pub manifest: Option<Manifest>,
+    /// At L4: what was found in each database whose bytes are as sealed, in payload order.
+    pub databases: Vec<DatabaseProof>,
+    /// Why L4 was not tried although no lower level was asked for.
+    pub no_scratch: Option<ScratchError>,
 }
 
 impl Verification {
     /// Verifies one bundle.
     ///
     /// # Errors
-    /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`].
+    /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`],
+    /// [`Failure::Scratch`] if L4 was asked for and scratch lacks the room.
     pub fn run(path: &Path, request: VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
-        let level = level_of(request.level, ring)?;
+        let mut level = level_of(request.level, ring)?;
         let medium = open_bundle(path)?;
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let mut front = read_front(&medium).map_err(failure)?;
         let unlocked = level.needs_key().then(|| unlock(&medium, &front, ring)).transpose();
         let mut unlocked = unlocked.map_err(failure)?;
-        let mut sink = Nowhere;
+        let manifest = unlocked.as_ref().and_then(|unlocked| unlocked.manifest().cloned());
+        let (mut sink, no_scratch) = Examiner::prepare(level, request, manifest.as_ref())?;
+        if no_scratch.is_some() {
+            level = Level::Content;
+        }
         let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
-        let outcome = examination.run().map_err(failure)?;
+        let outcome = examination.run().map_err(|error| error.into_failure(path))?;
         let size_bytes = medium.metadata().map_err(FileError::io("look at", path))?.len();
-        let manifest = unlocked.and_then(|unlocked| unlocked.manifest().cloned());
         let Front { core, slots, .. } = front;
         Ok(Verification {
             path: path.to_owned(),
@@ -70,17 +80,25 @@ impl Verification {
             frames: outcome.frames,
             seal_sha256: outcome.seal_sha256,
             manifest,
+            databases: sink.into_proofs(),
+            no_scratch,
         })
     }
 
     /// True if the bundle is proven to its level.
     pub fn is_sound(&self) -> bool {
-        self.findings.is_empty()
+        self.findings.is_empty() && self.databases.iter().all(DatabaseProof::is_sound)
+    }
+
+    /// The level to which all of it is proven: below L4 where a database could not be examined completely.
+    pub fn proven(&self) -> Level {
+        self.databases.iter().map(DatabaseProof::proven).min().unwrap_or(self.level).min(self.level)
     }
 
     /// Labels of the databases that findings hurt.
     pub fn hurt_databases(&self) -> Vec<Label> {
-        let mut labels = Vec::new();
+        let is_unsound = |database: &&DatabaseProof| !database.is_sound();
+        let mut labels: Vec<Label> = self.databases.iter().filter(is_unsound).map(|database| database.label.clone()).collect();
         for path in self.findings.iter().flat_map(|finding| &finding.entries) {
             if let Some(EntryPath::Database(label)) = EntryPath::parse(path)
                 && !labels.contains(&label)
@@ -125,6 +143,6 @@ fn level_of(asked: Option<Level>, ring: &Keyring) -> Result<Level, Failure> {
         Some(level) if level.needs_key() && ring.is_empty() => Err(Failure::NoKey { level }),
         Some(level) => Ok(level),
         None if ring.is_empty() => Ok(Level::Sums),
-        None => Ok(Level::Content),
+        None => Ok(Level::Database),
     }
 }

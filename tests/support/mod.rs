@@ -79,7 +79,8 @@ pub fn restore(bundle: &Path, to: &Path) -> RestoreReport {
 
 /// Verifies at the highest level.
 pub fn verify(bundle: &Path) -> Verification {
-    let verification = Verification::run(bundle, VerifyRequest { level: Some(Level::Content) }, &ring(), &Environment::system());
+    let verification =
+        Verification::run(bundle, VerifyRequest { level: Some(Level::Content), scratch: None }, &ring(), &Environment::system());
     verification.unwrap_or_else(|failure| panic!("verification of {bundle:?}: {}", causes(&failure)))
 }
 

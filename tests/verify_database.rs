@@ -1,0 +1,392 @@
+//! Verify at L4: bundles that are authentic in every byte and yet lie, since a holder of the key sealed them.
+
+mod support;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use airkeep::bundle::{
+    BundleWriter, CoreFacts, EntryPath, FrameSize, Id, Kind, Manifest, PublicCore, RECOVER_TEXT, SetName, SetRef, Source, UtcTime,
+};
+use airkeep::crypto::{Digest, Entropy};
+use airkeep::database::{CheckKind, Verdict, read_schema};
+use airkeep::ops::{DatabaseProof, OsEntropy};
+use airkeep::{Compression, Environment, Label, Level, Verification, VerifyRequest};
+use rusqlite::Connection;
+use support::{back_up, causes, fast_place, key_file, note, output_within, place, ring, skip, text_of};
+use tempfile::TempDir;
+
+/// A database, how it was captured, and what it became before it was sealed.
+struct Forgery {
+    folder: TempDir,
+    manifest: Manifest,
+    schema: String,
+}
+
+/// Tables with indexes, foreign keys, rules, without rowid, virtual.
+const HONEST: &str = "
+    CREATE TABLE parent(id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK(length(name) < 100));
+    CREATE TABLE child(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent(id), amount REAL);
+    CREATE INDEX child_parent ON child(parent);
+    CREATE INDEX child_amount ON child(amount);
+    CREATE TABLE pairs(a TEXT, b TEXT, PRIMARY KEY(a, b)) WITHOUT ROWID;
+    CREATE VIRTUAL TABLE words USING fts5(text);
+    CREATE VIEW every AS SELECT * FROM parent;
+    INSERT INTO parent SELECT value, 'name '||value FROM generate_series(1, 50);
+    INSERT INTO child SELECT value, value, value*1.5 FROM generate_series(1, 50);
+    INSERT INTO pairs VALUES('x', 'y'), ('x', 'z');
+    INSERT INTO words VALUES('some words to be found');";
+
+/// What a virtual table would give, for an SQLite that lacks it.
+fn make(path: &Path, sql: &str) {
+    let connection = Connection::open(path).expect("create");
+    let series = "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value+1 FROM n WHERE value<50) SELECT value FROM n)";
+    connection.execute_batch(&sql.replace("generate_series(1, 50)", series)).expect("sql");
+    connection.close().expect("close");
+}
+
+impl Forgery {
+    /// Captures an honest database with logical hashes.
+    fn of(sql: &str, check: CheckKind) -> Forgery {
+        let folder = fast_place();
+        let path = folder.path().join("app.db");
+        make(&path, sql);
+        let report = back_up(&path, &folder.path().join("vault"), |backup| {
+            backup.hash_tables = true;
+            backup.check = check;
+            backup.read_back = false;
+        });
+        let schema = read_schema(&Connection::open(&path).expect("open")).expect("schema").sql;
+        Forgery { folder, manifest: report.manifest, schema }
+    }
+
+    fn honest() -> Forgery {
+        Forgery::of(HONEST, CheckKind::Full)
+    }
+
+    fn source(&mut self) -> &mut Source {
+        &mut self.manifest.sources[0]
+    }
+
+    /// Changes the database behind the manifest's back.
+    fn change(self, sql: &str) -> Forgery {
+        make(&self.folder.path().join("app.db"), sql);
+        self
+    }
+
+    /// Seals what the database is now under what was recorded before, with all sums right.
+    fn seal(mut self, lie: impl FnOnce(&mut Source)) -> (TempDir, PathBuf) {
+        let mut image = std::fs::read(self.folder.path().join("app.db")).expect("image");
+        if image.len() > 20 {
+            image[18..20].fill(1);
+        }
+        lie(self.source());
+        self.seal_image(&image)
+    }
+
+    fn seal_image(mut self, image: &[u8]) -> (TempDir, PathBuf) {
+        let pages = image.len() as u64 / u64::from(self.source().page_size);
+        let (sha256, size_bytes) = (Digest::of(image), image.len() as u64);
+        let source = self.source();
+        (source.sha256, source.size_bytes, source.page_count) = (sha256, size_bytes, pages);
+        let bundle = self.folder.path().join("forged.akb");
+        let schema = self.source().schema.is_some().then(|| self.schema.clone());
+        let parts = [(EntryPath::Database(Label::parse("main").expect("label")), image.to_vec())]
+            .into_iter()
+            .chain(schema.map(|sql| (EntryPath::Schema(Label::parse("main").expect("label")), sql.into_bytes())))
+            .collect();
+        seal(&bundle, &mut self.manifest, parts);
+        (self.folder, bundle)
+    }
+
+    fn proof(self, lie: impl FnOnce(&mut Source)) -> (bool, DatabaseProof) {
+        let (_folder, bundle) = self.seal(lie);
+        let mut verification = verify(&bundle);
+        assert!(verification.findings.is_empty(), "{:?}", verification.findings);
+        (verification.is_sound(), verification.databases.remove(0))
+    }
+}
+
+fn seal(path: &Path, manifest: &mut Manifest, parts: Vec<(EntryPath, Vec<u8>)>) {
+    let mut entropy = OsEntropy;
+    let mut id = [0; 16];
+    entropy.fill(&mut id);
+    manifest.bundle = Id(id);
+    let facts = CoreFacts {
+        id: manifest.bundle,
+        set: SetRef { id: Id([1; 16]), name: SetName::parse("set-00000001").expect("name") },
+        sequence: 1,
+        kind: Kind::Manual,
+        created_at: UtcTime::parse("2026-11-20T23:18:20Z").expect("time"),
+        codec: Compression::DEFAULT.codec(),
+        frame_size: FrameSize::Normal,
+        predecessor: None,
+    };
+    let core = PublicCore::new(facts, RECOVER_TEXT.as_bytes());
+    let file = File::create(path).expect("bundle");
+    let mut writer = BundleWriter::start(file, &core, &ring(), Compression::DEFAULT, 1, &mut entropy).expect("start");
+    for (path, content) in parts {
+        writer.add(path, &content).expect("entry");
+    }
+    writer.seal(manifest.encode()).expect("seal");
+}
+
+fn verify(bundle: &Path) -> Verification {
+    let request = VerifyRequest { level: Some(Level::Database), scratch: bundle.parent().map(Path::to_owned) };
+    Verification::run(bundle, request, &ring(), &Environment::system()).unwrap_or_else(|failure| panic!("{}", causes(&failure)))
+}
+
+/// Codes and messages of all differences.
+fn differences(proof: &DatabaseProof) -> Vec<(&'static str, String)> {
+    proof.differences.iter().map(|difference| (difference.code(), difference.to_string())).collect()
+}
+
+#[track_caller]
+fn assert_difference(outcome: &(bool, DatabaseProof), code: &str, words: &str) {
+    let found = differences(&outcome.1);
+    assert!(found.iter().any(|(own, message)| *own == code && message.contains(words)), "{code} '{words}' is missing in {:?}", outcome.1);
+    assert!(!outcome.0, "the bundle is called sound");
+}
+
+#[test]
+fn an_honest_database_is_ok_in_every_respect() {
+    let (is_sound, proof) = Forgery::honest().proof(|_| {});
+    assert!(is_sound && proof.unchecked.is_empty() && proof.violations.is_empty(), "{proof:?}");
+    assert_eq!((proof.verdict, proof.proven(), differences(&proof)), (Verdict::Ok, Level::Database, vec![]));
+    // parent, child, pairs, and five shadow tables of the index
+    assert_eq!((proof.tables, proof.hashes), (8, 8));
+    assert!(proof.rows > 100);
+}
+
+#[test]
+fn finds_a_changed_row_by_its_table_s_hash() {
+    let outcome = Forgery::honest().change("UPDATE child SET amount=99.25 WHERE id=7").proof(|_| {});
+    assert_difference(&outcome, "content-differs", "table 'child' has other content");
+    assert_eq!(outcome.1.differences.len(), 1);
+    let outcome = Forgery::honest().change("UPDATE pairs SET b='w' WHERE b='z'").proof(|_| {});
+    assert_difference(&outcome, "content-differs", "table 'pairs'");
+}
+
+#[test]
+fn finds_a_dropped_index_and_says_which() {
+    let outcome = Forgery::honest().change("DROP INDEX child_parent").proof(|_| {});
+    assert_difference(&outcome, "schema-differs", "CREATE INDEX child_parent ON child(parent)");
+    assert_eq!(outcome.1.differences.len(), 1);
+}
+
+#[test]
+fn finds_missing_and_additional_tables() {
+    let outcome = Forgery::honest().change("DROP TABLE pairs; CREATE TABLE more(x)").proof(|_| {});
+    assert_difference(&outcome, "table-missing", "table 'pairs' with 2 rows is missing");
+    assert_difference(&outcome, "table-unexpected", "table 'more' was not recorded");
+    assert_difference(&outcome, "schema-differs", "pairs");
+}
+
+#[test]
+fn finds_a_count_that_is_off_by_one() {
+    let lie = |source: &mut Source| {
+        let table = source.tables.iter_mut().find(|table| table.name == "child").expect("child");
+        table.rows = Some(51);
+    };
+    assert_difference(&Forgery::honest().proof(lie), "rows-differ", "table 'child': recorded 51 rows, found 50");
+    let outcome =
+        Forgery::honest().change("DELETE FROM child WHERE id=50").proof(|source| source.tables.iter_mut().for_each(|t| t.logical = None));
+    assert_difference(&outcome, "rows-differ", "recorded 50 rows, found 49");
+}
+
+#[test]
+fn finds_every_property_of_the_header() {
+    let outcome =
+        Forgery::honest().change("PRAGMA user_version=4; PRAGMA application_id=9").proof(|source| source.encoding = "UTF-16le".into());
+    for words in ["user_version: recorded 0, found 4", "application_id: recorded 0, found 9", "encoding: recorded UTF-16le, found UTF-8"] {
+        assert_difference(&outcome, "property-differs", words);
+    }
+    let outcome = Forgery::honest().proof(|source| source.auto_vacuum = "full".into());
+    assert_difference(&outcome, "property-differs", "auto_vacuum: recorded full, found none");
+}
+
+#[test]
+fn an_image_that_claims_a_wal_is_not_what_the_format_says() {
+    let forgery = Forgery::honest();
+    let mut image = std::fs::read(forgery.folder.path().join("app.db")).expect("image");
+    image[18..20].fill(2);
+    let (_folder, bundle) = forgery.seal_image(&image);
+    let mut verification = verify(&bundle);
+    assert_difference(&(verification.is_sound(), verification.databases.remove(0)), "property-differs", "journal mode");
+}
+
+#[test]
+fn an_empty_database_is_ok() {
+    let (is_sound, proof) = Forgery::of("", CheckKind::Quick).proof(|_| {});
+    assert!(is_sound && proof.verdict == Verdict::Ok && proof.tables == 0, "{proof:?}");
+}
+
+#[test]
+fn violations_are_told_apart_by_what_was_recorded() {
+    let orphan = "PRAGMA foreign_keys=OFF; INSERT INTO child VALUES(99, 99, 0)";
+    let broken = "PRAGMA ignore_check_constraints=ON; INSERT INTO parent VALUES(98, printf('%.200c', 'x'))";
+    for sql in [orphan, broken] {
+        let (is_sound, proof) = Forgery::of(&format!("{HONEST};{sql}"), CheckKind::Full).proof(|_| {});
+        assert_eq!((is_sound, proof.verdict, proof.violations[0].inherited), (true, Verdict::Violations, Some(true)), "{proof:?}");
+        let (is_sound, proof) = Forgery::of(&format!("{HONEST};{sql}"), CheckKind::Full).proof(|source| {
+            source.check.messages.clear();
+            source.check.verdict = "ok".into();
+        });
+        assert_eq!((is_sound, proof.verdict, proof.violations[0].inherited), (false, Verdict::Violations, Some(false)), "{proof:?}");
+    }
+    // The quick check looks for broken rules, and not for parents.
+    let (is_sound, proof) = Forgery::of(&format!("{HONEST};{orphan}"), CheckKind::Quick).proof(|_| {});
+    assert_eq!((is_sound, proof.violations[0].inherited), (true, None), "{proof:?}");
+    let (is_sound, proof) = Forgery::of(&format!("{HONEST};{broken}"), CheckKind::None).proof(|_| {});
+    assert_eq!((is_sound, proof.violations[0].inherited), (true, None), "{proof:?}");
+}
+
+#[test]
+fn corruption_counts_unless_it_was_recorded() {
+    let index_page = "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET rootpage=(SELECT rootpage FROM sqlite_schema WHERE name='child_amount') WHERE name='child_parent'";
+    for is_recorded in [false, true] {
+        let (is_sound, proof) = Forgery::honest().change(index_page).proof(|source| {
+            if is_recorded {
+                source.check.verdict = "corrupt".into();
+            }
+        });
+        assert_eq!((proof.verdict, is_sound, proof.was_corrupt), (Verdict::Corrupt, is_recorded, is_recorded), "{proof:?}");
+        assert!(!proof.corruption.is_empty());
+    }
+    let noise = |forgery: Forgery| {
+        let (_folder, bundle) = forgery.seal_image(&b"this is no database at all, and never was one ".repeat(100));
+        verify(&bundle)
+    };
+    let verification = noise(Forgery::honest());
+    assert_eq!((verification.is_sound(), verification.databases[0].verdict), (false, Verdict::Corrupt));
+}
+
+#[test]
+fn what_this_program_lacks_is_unchecked_with_the_reason() {
+    let collation =
+        "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql=replace(sql, 'a TEXT', 'a TEXT COLLATE unknown') WHERE name='pairs'";
+    let cases = [
+        (
+            "PRAGMA writable_schema=ON; INSERT INTO sqlite_schema VALUES('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING absent(a)')",
+            "absent",
+        ),
+        (
+            "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql=replace(sql, 'fts5(text)', 'fts5(text, tokenize=absent)') WHERE name='words'",
+            "words",
+        ),
+        (
+            "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql=replace(sql, 'length(name)', 'absent(name)') WHERE name='parent'",
+            "absent",
+        ),
+        (
+            "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql='CREATE INDEX child_parent ON child(absent(parent))' WHERE name='child_parent'",
+            "absent",
+        ),
+        (collation, "unknown"),
+    ];
+    for (sql, reason) in cases {
+        let forgery = Forgery::of(HONEST, CheckKind::Quick).change(sql);
+        let path = forgery.folder.path().join("app.db");
+        // The schema is recorded as it is now: only what cannot be examined is left to be found.
+        let schema = read_schema(&Connection::open(&path).expect("open")).expect("schema");
+        let forgery = Forgery { schema: schema.sql.clone(), ..forgery };
+        let (is_sound, proof) = forgery.proof(|source| {
+            let recorded = source.schema.as_mut().expect("schema");
+            (recorded.sha256, recorded.objects) = (Digest::of(schema.sql.as_bytes()), schema.objects);
+        });
+        assert_eq!((is_sound, proof.verdict, proof.proven()), (true, Verdict::Unchecked, Level::Content), "{sql}: {proof:?}");
+        assert!(proof.unchecked.iter().any(|message| message.contains(reason)), "{sql}: {:?}", proof.unchecked);
+        assert!(proof.differences.is_empty(), "{sql}: {:?}", proof.differences);
+    }
+}
+
+#[test]
+fn damage_elsewhere_keeps_no_sound_database_from_being_examined() {
+    let folder = fast_place();
+    let vault = folder.path().join("vault");
+    let specs: Vec<_> = ["one", "two", "three"]
+        .into_iter()
+        .map(|label| {
+            let path = folder.path().join(format!("{label}.db"));
+            make(&path, HONEST);
+            support::spec(label, &path)
+        })
+        .collect();
+    let report = airkeep::Backup::new(specs, &vault).run(&ring(), &mut Environment::system()).expect("backup");
+    let mut bytes = std::fs::read(&report.path).expect("bundle");
+    // Into the content of the second database: header, content and two frames of schema for each, headers before them.
+    let name = b"frames/00000005\0";
+    let header = bytes.windows(name.len()).position(|window| window == name).expect("frame");
+    bytes[header + 512 + 100] ^= 1;
+    std::fs::write(&report.path, bytes).expect("bundle");
+    let verification = verify(&report.path);
+    assert!(!verification.findings.is_empty());
+    let examined: Vec<_> = verification.databases.iter().map(|proof| (proof.label.as_str(), proof.is_sound())).collect();
+    assert_eq!(examined, [("one", true), ("three", true)]);
+    assert_eq!(verification.hurt_databases(), [Label::parse("two").expect("label")]);
+}
+
+#[test]
+fn without_scratch_level_4_fails_if_asked_for_and_falls_back_if_not() {
+    let folder = place();
+    let path = folder.path().join("app.db");
+    make(&path, "CREATE TABLE t(x); INSERT INTO t VALUES(randomblob(9000000))");
+    let report = back_up(&path, &folder.path().join("vault"), |backup| backup.read_back = false);
+    let request = |level| VerifyRequest { level, scratch: Some(folder.path().join("nowhere")) };
+    let run = |level| Verification::run(&report.path, request(level), &ring(), &Environment::system());
+    assert!(matches!(run(Some(Level::Database)), Err(airkeep::Failure::Scratch { .. })));
+    let verification = run(None).expect("falls back");
+    assert_eq!((verification.level, verification.is_sound(), verification.no_scratch.is_some()), (Level::Content, true, true));
+    assert!(verification.databases.is_empty());
+}
+
+/// Schemas that are made to cost: what they are, what stops them (nothing where SQLite does not come to it), and the SQL.
+fn hostile() -> Vec<(&'static str, &'static str, String)> {
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<500)";
+    let check = |expression: &str| {
+        format!("PRAGMA ignore_check_constraints=ON; CREATE TABLE t(x, CHECK({expression})); {rows} INSERT INTO t SELECT i FROM n")
+    };
+    let terms = vec!["length(hex(zeroblob(120000)))>x"; 400].join(" AND ");
+    let triple = "(((((x*x)+(x*x))*((x*x)+(x*x)))+(((x*x)+(x*x))*((x*x)+(x*x)))))";
+    vec![
+        ("CHECK on a huge zeroblob", "too big", check("length(hex(zeroblob(900000000)))>x")),
+        ("CHECK on many zeroblobs below every limit", "out of memory", check(&terms)),
+        ("CHECK with slow search", "time limit", check("instr(hex(zeroblob(120000)), hex(zeroblob(60000))||'1')=x")),
+        ("CHECK with a slow pattern", "", check("hex(zeroblob(120000)) LIKE '%0%0%0%0%0%0%0%0%0%0%0%0%1'||x")),
+        ("CHECK with a recursive cost", "", check(&vec![triple; 300].join("+"))),
+        ("recursive view", "", "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT count(*) AS c FROM n; CREATE TABLE t(x)".into()),
+        ("generated column", "too big", format!("CREATE TABLE t(x, y AS (length(hex(zeroblob(120000))||hex(zeroblob(120000)||x))) CHECK(y > x)); PRAGMA ignore_check_constraints=ON; {rows} INSERT INTO t SELECT i FROM n")),
+    ]
+}
+
+/// Needs GNU time for the peak of memory, and tells both.
+#[test]
+fn hostile_databases_are_stopped_in_time_and_memory() {
+    if !Command::new("/usr/bin/time").arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return skip("needs GNU time");
+    }
+    for (name, stopped_by, sql) in hostile() {
+        let forgery = Forgery::of(HONEST, CheckKind::None);
+        std::fs::remove_file(forgery.folder.path().join("app.db")).expect("remove");
+        let forgery = forgery.change(&sql);
+        let (folder, bundle) = forgery.seal(|source| {
+            source.schema = None;
+            source.tables.clear();
+        });
+        let key = key_file(folder.path());
+        let mut command = Command::new("/usr/bin/time");
+        command.args(["-f", "PEAK %M", env!("CARGO_BIN_EXE_airkeep"), "verify", "--level", "4", "--json"]);
+        command.arg(&bundle).arg("--key-file").arg(&key).env("TMPDIR", folder.path());
+        let begun = Instant::now();
+        let output = output_within(command, Duration::from_secs(20)).unwrap_or_else(|| panic!("{name} hangs"));
+        let (elapsed, text) = (begun.elapsed(), text_of(&output));
+        let peak_kib: u64 = text.lines().find_map(|line| line.strip_prefix("PEAK ")?.parse().ok()).expect("peak");
+        note(&format!("{name}: {:.2} s, {} MiB", elapsed.as_secs_f64(), peak_kib / 1024));
+        assert!(peak_kib < 128 << 10, "{name}: {peak_kib} KiB");
+        // Two seconds, and a loaded machine.
+        assert!(elapsed < Duration::from_secs(6), "{name}: {elapsed:?}");
+        assert!(text.contains(stopped_by), "{name} is not stopped by '{stopped_by}': {text}");
+    }
+}
