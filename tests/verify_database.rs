@@ -2,20 +2,17 @@
 
 mod support;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use airkeep::bundle::{
-    BundleWriter, CoreFacts, EntryPath, FrameSize, Id, Kind, Manifest, PublicCore, RECOVER_TEXT, SetName, SetRef, Source, UtcTime,
-};
-use airkeep::crypto::{Digest, Entropy};
+use airkeep::bundle::{EntryPath, Manifest, Source};
+use airkeep::crypto::Digest;
 use airkeep::database::{CheckKind, Verdict, read_schema};
-use airkeep::ops::{DatabaseProof, OsEntropy};
-use airkeep::{Compression, Environment, Label, Level, Verification, VerifyRequest};
+use airkeep::ops::DatabaseProof;
+use airkeep::{Environment, Label, Level, Verification, VerifyRequest};
 use rusqlite::Connection;
-use support::{back_up, causes, fast_place, key_file, note, output_within, place, ring, skip, text_of};
+use support::{back_up, causes, fast_place, key_file, note, output_within, place, reseal, ring, skip, text_of};
 use tempfile::TempDir;
 
 /// A database, how it was captured, and what it became before it was sealed.
@@ -97,7 +94,7 @@ impl Forgery {
             .into_iter()
             .chain(schema.map(|sql| (EntryPath::Schema(Label::parse("main").expect("label")), sql.into_bytes())))
             .collect();
-        seal(&bundle, &mut self.manifest, parts);
+        reseal(&bundle, &mut self.manifest, parts);
         (self.folder, bundle)
     }
 
@@ -107,30 +104,6 @@ impl Forgery {
         assert!(verification.findings.is_empty(), "{:?}", verification.findings);
         (verification.is_sound(), verification.databases.remove(0))
     }
-}
-
-fn seal(path: &Path, manifest: &mut Manifest, parts: Vec<(EntryPath, Vec<u8>)>) {
-    let mut entropy = OsEntropy;
-    let mut id = [0; 16];
-    entropy.fill(&mut id);
-    manifest.bundle = Id(id);
-    let facts = CoreFacts {
-        id: manifest.bundle,
-        set: SetRef { id: Id([1; 16]), name: SetName::parse("set-00000001").expect("name") },
-        sequence: 1,
-        kind: Kind::Manual,
-        created_at: UtcTime::parse("2026-11-20T23:18:20Z").expect("time"),
-        codec: Compression::DEFAULT.codec(),
-        frame_size: FrameSize::Normal,
-        predecessor: None,
-    };
-    let core = PublicCore::new(facts, RECOVER_TEXT.as_bytes());
-    let file = File::create(path).expect("bundle");
-    let mut writer = BundleWriter::start(file, &core, &ring(), Compression::DEFAULT, 1, &mut entropy).expect("start");
-    for (path, content) in parts {
-        writer.add(path, &content).expect("entry");
-    }
-    writer.seal(manifest.encode()).expect("seal");
 }
 
 fn verify(bundle: &Path) -> Verification {
