@@ -323,9 +323,19 @@ fn hostile() -> Vec<(&'static str, &'static str, String)> {
     };
     let terms = vec!["length(hex(zeroblob(120000)))>x"; 400].join(" AND ");
     let triple = "(((((x*x)+(x*x))*((x*x)+(x*x)))+(((x*x)+(x*x))*((x*x)+(x*x)))))";
+    let search = "instr(hex(zeroblob(120000)), hex(zeroblob(60000))||x)";
+    let index = |sql: &str| {
+        format!(
+            "CREATE TABLE t(x); {rows} INSERT INTO t SELECT i FROM n; CREATE INDEX i ON t(x); PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql='{sql}' WHERE name='i'"
+        )
+    };
+    let views: String = (1..60).map(|i| format!("CREATE VIEW v{i} AS SELECT a.x FROM v{} a, v{} b;", i - 1, i - 1)).collect();
     vec![
         ("CHECK on a huge zeroblob", "too big", check("length(hex(zeroblob(900000000)))>x")),
         ("CHECK on many zeroblobs below every limit", "out of memory", check(&terms)),
+        ("expression index", "time limit", index(&format!("CREATE INDEX i ON t({search})"))),
+        ("partial index", "time limit", index(&format!("CREATE INDEX i ON t(x) WHERE {search}=0"))),
+        ("views that double", "", format!("CREATE TABLE t(x); CREATE VIEW v0 AS SELECT x FROM t; {views}")),
         ("CHECK with slow search", "time limit", check("instr(hex(zeroblob(120000)), hex(zeroblob(60000))||'1')=x")),
         ("CHECK with a slow pattern", "", check("hex(zeroblob(120000)) LIKE '%0%0%0%0%0%0%0%0%0%0%0%0%1'||x")),
         ("CHECK with a recursive cost", "", check(&vec![triple; 300].join("+"))),
@@ -362,4 +372,35 @@ fn hostile_databases_are_stopped_in_time_and_memory() {
         assert!(elapsed < Duration::from_secs(6), "{name}: {elapsed:?}");
         assert!(text.contains(stopped_by), "{name} is not stopped by '{stopped_by}': {text}");
     }
+}
+
+#[test]
+fn a_stranger_computes_the_recorded_logical_hashes() {
+    if !support::has_program("python3") {
+        return skip("needs python3");
+    }
+    let types = "CREATE TABLE kinds(id INTEGER PRIMARY KEY, r REAL, t, b BLOB, v AS (t||'v'), s AS (r*2) STORED);
+        INSERT INTO kinds(r, t, b) VALUES(1, 'Größe', x'00ff'), (0.1, NULL, NULL), (-0.0, -9223372036854775808, ''), (1e300, 2.5, zeroblob(3));";
+    for encoding in ["UTF-8", "UTF-16le"] {
+        let mut forgery = Forgery::of(&format!("PRAGMA encoding='{encoding}'; {types} {HONEST}"), CheckKind::Quick);
+        let path = forgery.folder.path().join("app.db");
+        for table in std::mem::take(&mut forgery.source().tables) {
+            let recorded = table.logical.expect("hash");
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/table_hash.py");
+            let output = Command::new("python3").arg(script).arg(&path).arg(&table.name).output().expect("python3");
+            assert_eq!(text_of(&output).trim(), format!("{} {}", recorded.sha256, recorded.rows), "{} in {encoding}", table.name);
+            assert_eq!(Some(recorded.rows), table.rows);
+        }
+    }
+}
+
+#[test]
+fn hashes_are_recorded_only_where_they_are_asked_for() {
+    let folder = fast_place();
+    let path = folder.path().join("app.db");
+    make(&path, HONEST);
+    let report = back_up(&path, &folder.path().join("vault"), |backup| backup.read_back = false);
+    assert!(report.manifest.sources[0].tables.iter().all(|table| table.logical.is_none() && table.rows.is_some()));
+    let proof = verify(&report.path).databases.remove(0);
+    assert_eq!((proof.verdict, proof.tables, proof.hashes), (Verdict::Ok, 8, 0));
 }

@@ -1,4 +1,4 @@
-//! SQLite: capturing a consistent image of a live database, checking it, and opening images in scratch.
+//! SQLite: capturing a consistent image of a live database, checking it, comparing it with its record, opening images in scratch.
 //!
 //! The only room that knows `rusqlite`. A live database is read by SQLite's own interface and nothing else, read-only, within
 //! one read transaction, so that pages, counts, schema and check tell of the same moment. A database that cannot be read in
