@@ -335,6 +335,11 @@ fn hostile() -> Vec<(&'static str, &'static str, String)> {
         ("CHECK on many zeroblobs below every limit", "out of memory", check(&terms)),
         ("expression index", "time limit", index(&format!("CREATE INDEX i ON t({search})"))),
         ("partial index", "time limit", index(&format!("CREATE INDEX i ON t(x) WHERE {search}=0"))),
+        (
+            "slow search in a larger file",
+            "too big",
+            check("instr(hex(zeroblob(1400000)), hex(zeroblob(700000))||'1')=x") + "; CREATE TABLE large(b); INSERT INTO large VALUES(zeroblob(3000000))",
+        ),
         ("views that double", "", format!("CREATE TABLE t(x); CREATE VIEW v0 AS SELECT x FROM t; {views}")),
         ("CHECK with slow search", "time limit", check("instr(hex(zeroblob(120000)), hex(zeroblob(60000))||'1')=x")),
         ("CHECK with a slow pattern", "", check("hex(zeroblob(120000)) LIKE '%0%0%0%0%0%0%0%0%0%0%0%0%1'||x")),

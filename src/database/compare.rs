@@ -87,7 +87,7 @@ pub struct Examined {
 /// Scratch fails; everything else is part of the result.
 ///
 /// # Security
-/// A single call of one of SQLite's functions is not interrupted, so a large hostile image can take longer than its time.
+/// A single call of one of SQLite's functions is not interrupted; the length of values keeps it short.
 pub fn examine(image: &Image, expected: &Expected) -> Result<Examined, ScratchError> {
     let mut found =
         Examined { check: CheckReport::new(CheckKind::Full), differences: Vec::new(), tables: 0, rows: 0, hashes: 0, schema: None };
@@ -98,7 +98,7 @@ pub fn examine(image: &Image, expected: &Expected) -> Result<Examined, ScratchEr
             hardened::tolerate_damage(&connection)?;
         }
         let bounds = Bounds::of_image(image.len());
-        bounds::within(&connection, bounds, |is_expired: &AtomicBool| found.examine(&connection, expected, is_expired))
+        bounds::within(&connection, bounds, |is_expired: &AtomicBool| found.examine(&connection, image.len(), expected, is_expired))
     });
     // SQLite only tells that reading failed, the image knows why.
     match (image.take_failure(), outcome) {
@@ -128,7 +128,7 @@ impl Examined {
         Ok(())
     }
 
-    fn examine(&mut self, connection: &Connection, expected: &Expected, is_expired: &AtomicBool) -> rusqlite::Result<()> {
+    fn examine(&mut self, connection: &Connection, size_bytes: u64, expected: &Expected, is_expired: &AtomicBool) -> rusqlite::Result<()> {
         if let Some(schema) = &expected.schema {
             let outcome = self.compare_schema(connection, *schema);
             self.check.judge(outcome)?;
@@ -136,6 +136,8 @@ impl Examined {
             self.check.judge(outcome)?;
         }
         let outcome = self.probe_virtual_tables(connection);
+        self.check.judge(outcome)?;
+        let outcome = hardened::harden_for_expressions(connection, size_bytes);
         self.check.judge(outcome)?;
         // A report of its own: what was passed over above keeps no part of the check from running.
         let mut check = CheckReport::new(CheckKind::Full);

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
-use super::bounds::longest_value_of_image;
+use super::bounds::{longest_value_for_slow_functions, longest_value_of_image};
 
 /// Takes from a connection what a reader of foreign content does not need.
 ///
@@ -44,6 +44,22 @@ pub(super) fn harden_further(connection: &Connection, size_bytes: u64) -> rusqli
     connection.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_PATTERN_BYTES).map(drop)
 }
 
+/// Shortens values further if expressions of the schema could call functions that take quadratic time.
+///
+/// The text of the schema is searched, where each function must stand by name; a column that is called so, or a comment, only
+/// shortens what may be read.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub(super) fn harden_for_expressions(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> {
+    let words: Vec<String> = SLOW_FUNCTIONS.iter().map(|name| format!("sql LIKE '%{name}%'")).collect();
+    let sql = format!("SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE {})", words.join(" OR "));
+    if connection.query_row(&sql, [], |row| row.get(0))? {
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest_value_for_slow_functions(size_bytes))?;
+    }
+    Ok(())
+}
+
 /// Goes on where the schema is damaged, taking of it what can be read; only for files that nobody can write through this
 /// connection.
 pub(super) fn tolerate_damage(connection: &Connection) -> rusqlite::Result<()> {
@@ -60,5 +76,7 @@ pub(super) fn longest_value(size_bytes: u64) -> i32 {
 const SMALLEST_LIMIT_BYTES: u64 = 32 << 20;
 /// SQLite's own default.
 const LARGEST_LIMIT_BYTES: u64 = 1_000_000_000;
+/// Those whose time grows with the product of two lengths.
+const SLOW_FUNCTIONS: [&str; 6] = ["instr", "replace", "like", "glob", "trim", "unhex"];
 /// A GLOB for a UUID has some 400 bytes.
 const LONGEST_PATTERN_BYTES: i32 = 2000;
