@@ -12,7 +12,7 @@ use airkeep::database::{CheckKind, Verdict, read_schema};
 use airkeep::ops::DatabaseProof;
 use airkeep::{Environment, Label, Level, Verification, VerifyRequest};
 use rusqlite::Connection;
-use support::{back_up, causes, fast_place, key_file, note, output_within, place, reseal, ring, skip, text_of};
+use support::{back_up, causes, fast_place, key_file, note, output_within, place, program, reseal, ring, skip, text_of};
 use tempfile::TempDir;
 
 /// A database, how it was captured, and what it became before it was sealed.
@@ -408,4 +408,51 @@ fn hashes_are_recorded_only_where_they_are_asked_for() {
     assert!(report.manifest.sources[0].tables.iter().all(|table| table.logical.is_none() && table.rows.is_some()));
     let proof = verify(&report.path).databases.remove(0);
     assert_eq!((proof.verdict, proof.tables, proof.hashes), (Verdict::Ok, 8, 0));
+}
+
+/// Runs the program in a folder with the key of these tests; gives exit code, standard output, standard error.
+fn airkeep(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let key = folder.join("backup.key");
+    if !key.exists() {
+        key_file(folder);
+    }
+    let output = program(folder).args(arguments).arg("--key-file").arg(key).output().expect("run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code().expect("code"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_program_says_what_was_proven_of_each_database() {
+    let (folder, _) = Forgery::honest().seal(|_| {});
+    let (code, text, _) = airkeep(folder.path(), &["verify", "forged.akb"]);
+    let lines = "ok       L4  forged.akb\n             main: ok; 8 tables, ";
+    assert!(code == 0 && text.starts_with(lines) && text.ends_with(" rows, 8 logical hashes\n"), "{text}");
+
+    let (folder, _) = Forgery::honest().change("UPDATE child SET amount=0").seal(|_| {});
+    let (code, text, error) = airkeep(folder.path(), &["verify", "forged.akb"]);
+    assert!(code == 13 && text.starts_with("FAILED   L4  forged.akb\n             main: is not what the manifest says; "), "{text}");
+    assert!(text.contains("table 'child' has other content: recorded logical hash ") && error.contains("is not sound"), "{text}{error}");
+
+    let absent = "PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql=replace(sql, 'length(name)', 'absent(name)') WHERE name='parent'";
+    let (folder, _) = Forgery::honest().change(absent).seal(|source| source.schema = None);
+    let (code, text, error) = airkeep(folder.path(), &["verify", "forged.akb", "--level", "4"]);
+    assert!(
+        code == 0 && text.starts_with("ok       L3  forged.akb\n             main: unchecked, proven to L3 only; "),
+        "{code} {text}{error}"
+    );
+    assert!(error.contains("main: not examined completely, proven to L3 only: ") && error.contains("absent"), "{error}");
+}
+
+#[test]
+fn the_program_falls_back_to_level_3_with_a_warning_and_never_when_level_4_was_asked_for() {
+    let folder = place();
+    make(&folder.path().join("app.db"), "CREATE TABLE t(x); INSERT INTO t VALUES(randomblob(9000000))");
+    assert_eq!(airkeep(folder.path(), &["backup", "app.db"]).0, 0);
+    let verify = |more: &[&str]| airkeep(folder.path(), &[&["verify", "airkeep-vault", "--scratch", "nowhere"], more].concat());
+    let (code, text, error) = verify(&[]);
+    assert!(code == 0 && text.starts_with("ok       L3  ") && error.contains("verified to L3 only: "), "{code} {text}{error}");
+    let (code, _, error) = verify(&["--level", "4"]);
+    let is_told = error.contains("no scratch to examine databases in") && error.contains("hint: ") && error.contains("--scratch DIR");
+    assert!(code == 1 && is_told, "{code} {error}");
+    assert_eq!(verify(&["--level", "3"]).0, 0);
 }
