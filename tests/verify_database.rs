@@ -276,6 +276,22 @@ fn what_this_program_lacks_is_unchecked_with_the_reason() {
 }
 
 #[test]
+fn a_foreign_key_that_leads_nowhere_keeps_no_other_from_being_checked() {
+    let sql = "PRAGMA foreign_keys=OFF; CREATE TABLE loose(name TEXT); CREATE TABLE astray(name REFERENCES loose(name)); INSERT INTO astray VALUES('x');
+        INSERT INTO child VALUES(99, 99, 0)";
+    let (is_sound, proof) = Forgery::of(&format!("{HONEST};{sql}"), CheckKind::Full).proof(|_| {});
+    assert_eq!((is_sound, proof.verdict), (true, Verdict::Unchecked), "{proof:?}");
+    assert!(proof.unchecked[0].contains("foreign keys of table 'astray' cannot be checked"), "{proof:?}");
+    assert_eq!(proof.violations[0].message, "1 rows of table 'child' have no parent in 'parent'");
+    // What was counted in part and not recorded is left open.
+    let (is_sound, proof) = Forgery::of(&format!("{HONEST};{sql}"), CheckKind::Full).proof(|source| {
+        source.check.messages.clear();
+        source.check.verdict = "ok".into();
+    });
+    assert_eq!((is_sound, proof.violations[0].inherited), (true, None), "{proof:?}");
+}
+
+#[test]
 fn damage_elsewhere_keeps_no_sound_database_from_being_examined() {
     let folder = fast_place();
     let vault = folder.path().join("vault");

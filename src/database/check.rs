@@ -95,9 +95,7 @@ impl CheckReport {
     /// Checks table by table where one of them (a missing function, collation or tokenizer) keeps the whole from being checked: so
     /// it is known which one, and the others are examined.
     fn run_by_table(&mut self, connection: &Connection, pragma: &str) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type='table'")?;
-        let names = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-        for name in names {
+        for name in table_names(connection)? {
             match examine(connection, &format!("{pragma}({})", quoted(&name)), self) {
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
                     self.add(Verdict::Unchecked, format!("table '{name}' cannot be checked: {error}"));
@@ -164,22 +162,45 @@ fn examine(connection: &Connection, pragma: &str, report: &mut CheckReport) -> r
     Ok(())
 }
 
-/// Counts the rows without a parent, per table.
+/// Rows without a parent, by table and parent.
+type Orphans = BTreeMap<(String, String), u64>;
+
+/// Counts the rows without a parent; table by table where the declaration of one keeps the whole from being checked.
 fn examine_foreign_keys(connection: &Connection, report: &mut CheckReport) -> rusqlite::Result<()> {
-    let mut orphans: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
-    let mut rows = statement.query([])?;
-    let outcome = loop {
-        match rows.next() {
-            Ok(Some(row)) => *orphans.entry((text(row.get_ref(0)?), text(row.get_ref(2)?))).or_default() += 1,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+    let mut orphans = Orphans::new();
+    let mut outcome = count_orphans(connection, "foreign_key_check", &mut orphans);
+    if outcome.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::Unknown)) {
+        orphans.clear();
+        outcome = Ok(());
+        for name in table_names(connection)? {
+            match count_orphans(connection, &format!("foreign_key_check({})", quoted(&name)), &mut orphans) {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                    report.add(Verdict::Unchecked, format!("foreign keys of table '{name}' cannot be checked: {error}"));
+                }
+                Err(error) => outcome = Err(error),
+                Ok(()) => {}
+            }
         }
-    };
+    }
     for ((table, parent), count) in orphans {
         report.add(Verdict::Violations, format!("{count} rows of table '{table}' have no parent in '{parent}'"));
     }
     outcome
+}
+
+fn count_orphans(connection: &Connection, pragma: &str, orphans: &mut Orphans) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *orphans.entry((text(row.get_ref(0)?), text(row.get_ref(2)?))).or_default() += 1;
+    }
+    Ok(())
+}
+
+fn table_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type='table'")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.collect()
 }
 
 /// Whether the word stands in the SQL of a table; a comment that has it costs nothing but a message.

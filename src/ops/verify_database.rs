@@ -62,7 +62,9 @@ impl DatabaseProof {
 
     fn of(source: &Source, sqlite: &str, found: Examined) -> DatabaseProof {
         let texts = |verdict| found.check.messages_of(verdict).map(str::to_owned).collect();
-        let violation = |message: String| Violation { inherited: is_inherited(source, sqlite, &message), message };
+        // Counted only in part, orphans are fewer than were recorded.
+        let is_whole = found.check.messages_of(Verdict::Unchecked).next().is_none();
+        let violation = |message: String| Violation { inherited: is_inherited(source, sqlite, &message, is_whole), message };
         let violations: Vec<String> = texts(Verdict::Violations);
         DatabaseProof {
             label: source.label.clone(),
@@ -267,13 +269,14 @@ fn is_recorded(source: &Source, verdict: Verdict) -> bool {
 }
 
 /// See [`Violation::inherited`]. A list of messages that is full, and a check that left something out, leave it open.
-fn is_inherited(source: &Source, sqlite: &str, message: &str) -> Option<bool> {
+fn is_inherited(source: &Source, sqlite: &str, message: &str, is_whole: bool) -> Option<bool> {
     let check = &source.check;
     if check.messages.iter().any(|recorded| recorded == message) {
         return Some(true);
     }
     let is_foreign_key = message.starts_with(|c: char| c.is_ascii_digit());
-    let has_looked = check.kind == CheckKind::Full.to_string() || check.kind == CheckKind::Quick.to_string() && !is_foreign_key;
+    let has_looked = check.kind == CheckKind::Full.to_string() && (is_whole || !is_foreign_key)
+        || check.kind == CheckKind::Quick.to_string() && !is_foreign_key;
     let is_complete = check.messages.len() < MESSAGES_FULL && matches!(check.verdict.as_str(), "ok" | "violations");
     (has_looked && is_complete && sqlite == sqlite_version()).then_some(false)
 }
