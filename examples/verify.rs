@@ -17,8 +17,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for finding in &result.findings {
         println!("{} {} {:?}", finding.level, finding.damage, finding.entries);
     }
+    for database in &result.databases {
+        println!("{}: {}, proven to {}", database.label, database.verdict, database.proven());
+    }
     match result.is_sound() {
-        true => println!("sound at {}", result.level),
+        true => println!("sound at {}", result.proven()),
         false => return Err("the bundle is damaged".into()),
     }
     Ok(())

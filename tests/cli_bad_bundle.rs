@@ -46,7 +46,7 @@ fn changed(bundle: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 #[test]
 fn the_bundle_that_these_tests_change_is_sound() {
     let home = Home::with_bundle();
-    assert!(home.succeeds(&["verify", "app.akb", "--key-file", "key"]).starts_with("ok       L3"));
+    assert!(home.succeeds(&["verify", "app.akb", "--key-file", "key"]).starts_with("ok       L4"));
     assert!(home.succeeds(&["verify", "app.akb"]).starts_with("ok       L0"));
 }
 
@@ -312,8 +312,8 @@ fn several_bundles_give_the_worst_code_and_all_are_examined() {
     let run = home.run(["verify", "vault", "missing.akb", "--key-file", "key"]);
     assert_eq!(run.code, 13, "{}{}", run.stdout, run.stderr);
     for words in [
-        "ok       L3  vault/good.akb",
-        "DAMAGED  L3  vault/hurt.akb",
+        "ok       L4  vault/good.akb",
+        "DAMAGED  L4  vault/hurt.akb",
         "FAILED   --  vault/text.akb",
         "FAILED   --  missing.akb",
         "1 of 4 bundles sound",

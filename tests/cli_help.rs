@@ -92,7 +92,7 @@ const WRONG: [(&str, &[&str]); 30] = [
     ("backup-restore-flag", &["backup", "app.db", "--to", "out"]),
     ("verify-nothing", &["verify"]),
     ("verify-level-7", &["verify", "app.akb", "--level", "7"]),
-    ("verify-level-4", &["verify", "app.akb", "--level", "4"]),
+    ("verify-level-6", &["verify", "app.akb", "--level", "6"]),
     ("verify-level-with-letter", &["verify", "app.akb", "--level", "L3"]),
     ("restore-nothing", &["restore"]),
     ("restore-without-target", &["restore", "app.akb"]),

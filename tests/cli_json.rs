@@ -1,6 +1,7 @@
 //! `--json` prints exactly one object, on success and on error, and docs/json.md tells the name and type of every member of it.
 
 mod cli;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,7 +123,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.read("airkeep init", &parsed(&home, 0, &["init", "--vault", "signed", "--json"]));
     reader.read("airkeep init", &parsed(&home, 0, &["signer", "rotate", "--vault", "signed", "--json"]));
     reader.read("airkeep init", &parsed(&home, 0, &["signer", "show", "--vault", "signed", "--json"]));
-    for level in ["0", "2", "3"] {
+    for level in ["0", "2", "3", "4"] {
         reader.read("airkeep verify", &parsed(&home, 0, &["verify", "app.akb", "--json", "--key-file", "key", "--level", level]));
     }
     reader.read("airkeep verify", &parsed(&home, 0, &["verify", "airkeep-vault", "--json", "--key-file", "key"]));
@@ -135,6 +136,9 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     surgery::flip(&mut hurt, "frames/00000001");
     home.write("hurt.akb", &hurt, 0o600);
     home.write("no.akb", "no bundle", 0o600);
+
+    let forged = forged_bundle(&home);
+    reader.read("airkeep verify", &parsed(&home, 13, &["verify", &forged, "--json", "--key-file", "backup.key"]));
 
     reader.read("airkeep key list", &parsed(&home, 0, &["key", "list", "app.akb", "--json"]));
     reader.read("airkeep key new", &parsed(&home, 0, &["key", "new", "new.key", "--json"]));
@@ -158,6 +162,20 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.finish(|name| !has_git && name.starts_with("git."));
 }
 
+/// A bundle whose manifest tells of an additional row, with an orphan that it does not mention.
+fn forged_bundle(home: &Home) -> String {
+    drop(home.database("other.db"));
+    let sql = "CREATE TABLE child(parent REFERENCES account(id)); PRAGMA foreign_keys=OFF; INSERT INTO child VALUES(-1)";
+    rusqlite::Connection::open(home.path("other.db")).unwrap().execute_batch(sql).unwrap();
+    support::key_file(&home.path(""));
+    let report = support::back_up(&home.path("other.db"), &home.path("forgery"), |_| {});
+    let mut manifest = report.manifest;
+    manifest.sources[0].tables[0].rows = Some(1001);
+    let parts = support::parts_of(&report.path, &home.path("unpacked"));
+    support::reseal(&home.path("forged.akb"), &mut manifest, parts);
+    "forged.akb".to_owned()
+}
+
 /// Makes the home a git work tree with one commit.
 fn in_git(home: &Home) -> bool {
     let git = |arguments: &[&str]| {
@@ -171,7 +189,7 @@ fn in_git(home: &Home) -> bool {
 fn the_names_that_scripts_are_told_to_use_are_there() {
     let home = Home::with_bundle();
     let report = home.json(&["verify", "app.akb", "--key-file", "key", "--json"]);
-    assert_eq!(report["level"], "L3");
+    assert_eq!((&report["level"], &report["bundles"][0]["databases"][0]["proven"]), (&"L4".into(), &"L4".into()));
     assert_eq!(report["findings"], Value::Array(vec![]));
     assert_eq!(report["sources"][0]["label"], "app");
     assert_eq!(report["sources"][0]["tables"]["account"], 1000);

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use airkeep::bundle::Source;
-use airkeep::database::PagePreference;
-use airkeep::{Backup, Environment};
+use airkeep::database::{PagePreference, Verdict};
+use airkeep::{Backup, Environment, Level, Verification, VerifyRequest};
 use support::{
     back_up, content, differences, fast_place, integrity, key_file, open, output_within, place, program, restore, ring, spec, text_of,
 };
@@ -220,4 +220,56 @@ fn quick_check(path: &Path) -> Vec<String> {
     drop(done);
     watch.join().expect("watch");
     messages
+}
+
+#[test]
+fn honest_databases_are_ok_at_level_4() {
+    let Some(corpus) = corpus() else { return };
+    let folder = fast_place();
+    let names = ["icdev", "platform", "activity", "memory", "tenants/acme", "tenants/bravo", "chinook"];
+    let from = |label: &str| match label {
+        "chinook" => corpus.join("chinook.db"),
+        _ => corpus.join("icdev/live-before").join(format!("{label}.db")),
+    };
+    fs::create_dir_all(folder.path().join("live/tenants")).expect("folder");
+    let path = |label: &str| folder.path().join("live").join(format!("{label}.db"));
+    for label in names {
+        fs::copy(from(label), path(label)).expect("copy");
+    }
+    let specs = names.iter().map(|label| spec(label, &path(label))).collect();
+    let mut backup = Backup::new(specs, folder.path().join("vault"));
+    backup.hash_tables = true;
+    let report = backup.run(&ring(), &mut Environment::system()).expect("backup");
+    let request = VerifyRequest { level: Some(Level::Database), scratch: Some(folder.path().to_owned()), ..VerifyRequest::default() };
+    let verification = Verification::run(&report.path, &request, &ring(), &Environment::system()).expect("verify");
+    assert!(verification.is_sound());
+    assert_eq!(verification.databases.len(), names.len());
+    for proof in &verification.databases {
+        assert_eq!((proof.verdict, proof.proven(), proof.hashes), (Verdict::Ok, Level::Database, proof.tables), "{proof:?}");
+    }
+}
+
+#[test]
+fn malformed_images_that_were_recorded_as_corrupt_are_examined_in_time() {
+    let Some(corpus) = corpus() else { return };
+    let folder = fast_place();
+    let mut slowest = (Duration::ZERO, PathBuf::new());
+    for (number, image) in
+        malformed(&corpus.join("sqlite-malformed")).into_iter().enumerate().filter(|(number, _)| support::is_proving() || number % 8 == 0)
+    {
+        let vault = folder.path().join(format!("vault{number}"));
+        let mut backup = Backup::new(vec![spec("main", &image)], &vault);
+        backup.accept_corrupt = true;
+        let Ok(report) = backup.run(&ring(), &mut Environment::system()) else { continue };
+        let begun = std::time::Instant::now();
+        let request = VerifyRequest { level: Some(Level::Database), scratch: Some(folder.path().to_owned()), ..VerifyRequest::default() };
+        let verification = Verification::run(&report.path, &request, &ring(), &Environment::system()).expect("verify");
+        slowest = slowest.max((begun.elapsed(), image.clone()));
+        let (recorded, proof) = (&report.manifest.sources[0].check, &verification.databases[0]);
+        assert!(proof.differences.is_empty(), "{}: {:?}", image.display(), proof.differences);
+        // The full check may see more than the quick one did.
+        assert!(verification.is_sound() || recorded.verdict != "corrupt", "{}: {proof:?}", image.display());
+    }
+    support::note(&format!("slowest: {slowest:?}"));
+    assert!(slowest.0 < Duration::from_secs(6));
 }

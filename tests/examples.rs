@@ -27,7 +27,7 @@ fn backup_verify_and_restore_work_on_a_database() {
     assert!(sealed.starts_with("main: 1 tables, 2 rows, check: ok\n"), "{sealed}");
     let bundle = Path::new(sealed.lines().last().unwrap());
     assert_eq!(run("verify", &[bundle]), "sound at L0\n");
-    assert_eq!(run("verify", &[bundle, &key]), "sound at L3\n");
+    assert_eq!(run("verify", &[bundle, &key]), "main: ok, proven to L4\nsound at L4\n");
     run("restore", &[bundle, &restored, &key]);
     let copy = rusqlite::Connection::open(restored.join("main.db")).unwrap();
     assert_eq!(copy.query_row("SELECT count(*) FROM audit", [], |row| row.get::<_, i64>(0)).unwrap(), 2);

@@ -78,7 +78,9 @@ fn comes_back(journal: &str, size_bytes: u64) {
         vec![run(home, &["backup", &source, "--vault", &vault, "--key-file", &key, "--compression", "gzip:1", "--check", "quick"])];
     let bundle = support::bundles_in(Path::new(&vault)).into_iter().next().expect("bundle");
     let bundle = Path::new(&vault).join(bundle).to_string_lossy().into_owned();
-    peaks.push(run(home, &["verify", &bundle, "--key-file", &key]));
+    peaks.push(run(home, &["verify", &bundle, "--key-file", &key, "--level", "3"]));
+    let at_level_4 = run(home, &["verify", &bundle, "--key-file", &key, "--level", "4"]);
+    assert!(at_level_4 <= 2 * PEAK_MIB, "level 4: {at_level_4} MiB");
     peaks.push(run(home, &["restore", &bundle, "--to", &to, "--key-file", &key]));
     let restored = Path::new(&to).join("big.db");
     let differing = differences(Path::new(&source), &restored);

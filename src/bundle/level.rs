@@ -19,6 +19,10 @@ pub enum Level {
     /// L3: everything decrypts, decompresses and matches the manifest. Needs a key.
     #[serde(rename = "L3")]
     Content,
+    /// L4: each database passes SQLite's full check, and schema, tables, row counts and logical hashes are those recorded at capture.
+    /// Needs a key, and scratch for the largest database.
+    #[serde(rename = "L4")]
+    Database,
 }
 
 impl Level {
@@ -35,6 +39,7 @@ impl fmt::Display for Level {
             Level::Signature => "L1",
             Level::Authentic => "L2",
             Level::Content => "L3",
+            Level::Database => "L4",
         })
     }
 }

@@ -143,6 +143,20 @@ pub struct Table {
     /// Rows, unless they could not be counted.
     #[serde(deserialize_with = "present")]
     pub rows: Option<u64>,
+    /// Its logical hash, where it was asked for and could be computed.
+    #[serde(deserialize_with = "present")]
+    pub logical: Option<LogicalHash>,
+}
+
+/// What a table contains, whatever its pages look like (docs/format.md section 8.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogicalHash {
+    /// The stored columns in the order of their declaration.
+    pub columns: Vec<String>,
+    /// Rows that were hashed.
+    pub rows: u64,
+    /// The digest.
+    pub sha256: Digest,
 }
 
 /// Which check ran at capture and what it found.

@@ -39,6 +39,9 @@ pub struct Arguments {
     /// Which of SQLite's checks runs on the snapshot; the manifest records what it found
     #[arg(long, value_enum, default_value_t = Check::Quick)]
     check: Check,
+    /// Record the logical hash of every table, so that verify (level 4) can compare content row by row; costs a pass over all rows
+    #[arg(long)]
+    hash_tables: bool,
     /// A word to find the bundle by, kept in the encrypted manifest
     #[arg(long, value_name = "TEXT")]
     tag: Option<String>,
@@ -91,6 +94,7 @@ impl Arguments {
             Check::Quick => CheckKind::Quick,
             Check::None => CheckKind::None,
         };
+        backup.hash_tables = self.hash_tables;
         backup.tag = self.tag;
         backup.note = self.note;
         backup.busy_timeout = self.busy_timeout;

@@ -118,7 +118,7 @@ impl Exit {
             Failure::Seal { source, .. } | Failure::Bundle { source, .. } => Exit::of_bundle(source),
             Failure::ReadBack { .. } | Failure::Damaged { .. } | Failure::WrongSigner { .. } => Exit::Integrity,
             Failure::NoBundle { .. } | Failure::NoVault { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
-            Failure::NoSpace { .. } => Exit::Failed,
+            Failure::NoSpace { .. } | Failure::Scratch { .. } => Exit::Failed,
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,
             Failure::Journal(_) => Exit::Failed,

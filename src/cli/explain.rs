@@ -70,6 +70,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Unsigned { .. } => Some("'airkeep init' gives the vault a signing key"),
         Failure::NoVault { .. } => Some("make one with 'airkeep init'"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
+        Failure::Scratch { .. } => Some("name a folder with room for the largest database: --scratch DIR, or verify with --level 3"),
         Failure::Journal(JournalError::Damaged { .. }) => {
             Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")
         }

@@ -3,6 +3,7 @@
 //! The only room that prints, asks, knows flags, or ends the process.
 
 mod backup;
+mod databases;
 mod exit;
 mod explain;
 mod info;

@@ -13,15 +13,17 @@ use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::signers::{SignerArguments, SigningKeyArguments};
-use super::{Report, explain, json, screen};
+use super::{Report, databases, explain, json, screen};
 
 /// Prove bundles: without the key that every byte is as sealed, with it that the data is authentic and complete
 ///
 /// Level 0 needs no key: the structure is exact and every member matches its recorded SHA-256. Level 1 also insists on a
-/// signature by a signer given with --signer or --allowed-signers, as every level does where one is given. Level 2 checks the MACs of key slots,
-/// index and every frame. Level 3 also decrypts and decompresses everything and compares it with the manifest.
+/// signature by a signer given with --signer or --allowed-signers, as every level does where one is given. Level 2 checks the MACs of
+/// key slots, index and every frame. Level 3 also decrypts and decompresses everything and compares it with the manifest. Level 4 also
+/// opens each database in encrypted scratch: SQLite's full check, foreign keys, and schema, tables, row counts and logical
+/// hashes against the manifest, within limits of time and memory.
 ///
-/// Without --level the highest level is taken that the given keys reach. Damage does not stop the run: what is unreadable or
+/// Without --level the highest level is taken that the given keys and the space for scratch reach. Damage does not stop the run: what is unreadable or
 /// changed is listed with the frames and databases that it hurts, and the rest is still examined.
 #[derive(Args)]
 #[command(after_long_help = after_help())]
@@ -29,9 +31,12 @@ pub struct Arguments {
     /// Bundles, or folders with bundles
     #[arg(required = true, value_name = "BUNDLE|VAULT")]
     targets: Vec<PathBuf>,
-    /// How much to prove: 0, 1, 2 or 3 (default: the highest that the keys reach)
+    /// How much to prove: 0 to 4 (default: the highest that keys and scratch reach)
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     level: Option<Level>,
+    /// Where encrypted scratch goes; level 4 needs room for the largest database (default: $TMPDIR, else /var/tmp)
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -65,7 +70,8 @@ impl Arguments {
         };
         let mut environment = Environment::system();
         let place = self.signing.place();
-        let request = VerifyRequest { level: self.level, signers };
+        let scratch = self.scratch.or_else(|| std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from));
+        let request = VerifyRequest { level: self.level, signers, scratch };
         let mut judge = |path: PathBuf| {
             let result = Verification::run(&path, &request, &ring, &environment).map_err(refused);
             if let Ok(verification) = &result {
@@ -130,7 +136,7 @@ fn warnings(judged: &[Judged]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (path, verification) in judged.iter().filter_map(|(path, result)| Some((path, result.as_ref().ok()?))) {
         let troubles = verification.manifest.iter().flat_map(|manifest| &manifest.sources).filter_map(explain::trouble);
-        warnings.extend(troubles.map(|trouble| format!("{}: {trouble}", path.display())));
+        warnings.extend(troubles.chain(databases::warnings(verification)).map(|warning| format!("{}: {warning}", path.display())));
     }
     let keyless = |(_, result): &Judged| {
         result.as_ref().is_ok_and(|v| v.level == Level::Sums && v.is_sound() && v.signature.verdict != SignatureVerdict::Valid)
@@ -173,13 +179,13 @@ fn text(path: &Path, result: &Result<Verification, Explained>) -> String {
     let level = verification.level;
     let signature = signature(verification);
     if verification.is_sound() {
-        return format!("ok       {level}  {path}\n{signature}");
+        return format!("ok       {}  {path}\n{signature}{}", verification.proven(), databases::text(verification));
     }
-    let word = if verification.findings.is_empty() { "REFUSED" } else { "DAMAGED" };
-    let mut text = format!("{word}  {level}  {path}\n{signature}");
     if verification.findings.is_empty() {
-        return text;
+        let word = if verification.has_right_signer { "FAILED " } else { "REFUSED" };
+        return format!("{word}  {level}  {path}\n{signature}{}", databases::text(verification));
     }
+    let mut text = format!("DAMAGED  {level}  {path}\n{signature}");
     for finding in &verification.findings {
         let _ = writeln!(text, "             {} {}", finding.level, screen::escape(&explain::finding(finding)));
     }
@@ -187,10 +193,10 @@ fn text(path: &Path, result: &Result<Verification, Explained>) -> String {
     let _ = match (hurt.is_empty(), &verification.manifest) {
         (false, _) => writeln!(text, "             hurt: {}", hurt.join(", ")),
         (true, Some(_)) => writeln!(text, "             no database is hurt"),
-        (true, None) if level == Level::Sums => writeln!(text, "             which databases are hurt can be told with the key"),
+        (true, None) if !level.needs_key() => writeln!(text, "             which databases are hurt can be told with the key"),
         (true, None) => writeln!(text, "             which databases are hurt cannot be told: the index is lost"),
     };
-    text
+    text + &databases::text(verification)
 }
 
 /// Who sealed it, where there is something to say.
@@ -225,6 +231,7 @@ fn one(path: &Path, result: &Result<Verification, Explained>) -> Value {
             return json!({ "bundle": { "path": path.to_string_lossy() }, "ok": false, "level": null, "findings": [], "error": json::error(explained) });
         }
     };
+    let findings = verification.findings.iter().map(|finding| json::finding(path, finding));
     json!({
         "bundle": json::bundle(path, verification.size_bytes, &verification.core),
         "ok": verification.is_sound(),
@@ -234,10 +241,11 @@ fn one(path: &Path, result: &Result<Verification, Explained>) -> Value {
             "signer": verification.signature.signer.map(|signer| signer.fingerprint().to_string()),
             "slots_signed": verification.signature.has_signed_slots,
         },
-        "findings": verification.findings.iter().map(|finding| json::finding(path, finding)).collect::<Vec<_>>(),
+        "findings": findings.chain(databases::findings(path, verification)).collect::<Vec<_>>(),
         "hurt": verification.hurt_databases(),
         "frames": verification.frames,
         "seal_sha256": verification.seal_sha256,
+        "databases": verification.databases.iter().map(databases::object).collect::<Vec<_>>(),
         "sources": verification.manifest.as_ref().map(json::sources),
     })
 }
@@ -248,7 +256,8 @@ fn level(text: &str) -> Result<Level, String> {
         "1" => Ok(Level::Signature),
         "2" => Ok(Level::Authentic),
         "3" => Ok(Level::Content),
-        _ => Err("expected 0, 1, 2 or 3".to_owned()),
+        "4" => Ok(Level::Database),
+        _ => Err("expected 0 to 4".to_owned()),
     }
 }
 

@@ -5,18 +5,20 @@
 //! all the rest is done there. Both ways pages, schema, counts and check tell of the same moment.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
+use super::bounds::{self, Bounds};
 use super::check::{CheckKind, Verdict, check};
 use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read_schema};
 use super::header::Header;
 use super::live::{self, Begun, Reading, Tidy};
+use super::logical::table_hash;
 use super::pages::{self, PageError};
 use super::source::Source;
-use super::{Access, DatabaseError, Image, deadline, hardened, recover};
+use super::{Access, DatabaseError, Image, hardened, recover};
 use crate::files::{ScratchError, ScratchSpace};
 
 /// How a database is to be captured.
@@ -31,6 +33,8 @@ pub struct CaptureOptions<'a> {
     pub scratch: &'a ScratchSpace,
     /// Which reader of pages to take.
     pub pages: PagePreference,
+    /// Whether the logical hash of every table is computed from the captured state.
+    pub hash_tables: bool,
     /// Tells the time at which the snapshot is fixed.
     pub clock: &'a dyn Fn() -> SystemTime,
 }
@@ -87,7 +91,7 @@ impl Capture {
         if !content.are_pages_in_image && content.image.is_none() {
             facts.route = Route::Stream;
         }
-        content.examine(&mut facts, problems).map_err(|error| content.explain(&source, error))?;
+        content.examine(&mut facts, problems, options.hash_tables).map_err(|error| content.explain(&source, error))?;
         if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
             return Err(source.corrupt(facts.check.messages));
         }
@@ -173,7 +177,7 @@ impl Content {
         Self { connection, _tidy: tidy, image, are_pages_in_image: false }
     }
 
-    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>) -> rusqlite::Result<()> {
+    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>, hash_tables: bool) -> rusqlite::Result<()> {
         self.measure(facts)?;
         for problem in problems {
             facts.check.add(Verdict::Corrupt, problem);
@@ -183,11 +187,11 @@ impl Content {
             Err(error) => facts.check.add(verdict_of_unreadable(&error), format!("the schema cannot be read: {error}")),
         }
         facts.tables = self.count(facts);
-        let found = check(&self.connection, facts.check.kind, facts.size_bytes)?;
-        facts.check.verdict = facts.check.verdict.max(found.verdict);
-        for message in found.messages {
-            facts.check.add(found.verdict, message);
+        if hash_tables {
+            self.hash(facts);
         }
+        let found = check(&self.connection, facts.check.kind, facts.size_bytes)?;
+        facts.check.merge(found);
         Ok(())
     }
 
@@ -217,8 +221,8 @@ impl Content {
     }
 
     fn count(&self, facts: &mut SourceFacts) -> Vec<TableFacts> {
-        let limit = deadline::for_size(facts.size_bytes);
-        let counted = deadline::within(&self.connection, limit, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
+        let bounds = Bounds::of_live(facts.size_bytes);
+        let counted = bounds::within(&self.connection, bounds, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
         let Ok((tables, failures)) = counted else { return Vec::new() };
         for failure in failures {
             if failure.is_corruption() {
@@ -228,6 +232,26 @@ impl Content {
             }
         }
         tables
+    }
+
+    /// Hashes all tables; one that cannot be hashed is left without, and said so.
+    fn hash(&self, facts: &mut SourceFacts) {
+        let connection = &self.connection;
+        bounds::within(connection, Bounds::of_live(facts.size_bytes), |is_expired: &AtomicBool| {
+            for table in &mut facts.tables {
+                if is_expired.load(Ordering::Relaxed) {
+                    facts.warnings.push(format!("table '{}' has no logical hash: the time limit was reached", table.name));
+                    continue;
+                }
+                match table_hash(connection, &table.name) {
+                    Ok(hash) => table.hash = Some(hash),
+                    Err(DatabaseError::Table { table, source }) => {
+                        facts.warnings.push(format!("table '{table}' has no logical hash: {source}"));
+                    }
+                    Err(error) => facts.warnings.push(format!("table '{}' has no logical hash: {error}", table.name)),
+                }
+            }
+        });
     }
 
     /// An I/O error during the examination ends SQLite's transaction; pages read after it would be of another moment.

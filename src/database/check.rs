@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicBool;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
-use super::deadline;
+use super::bounds::{self, Bounds};
+use super::facts::quoted;
 
 /// How thoroughly a database is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct CheckReport {
     pub verdict: Verdict,
     /// At most about twenty.
     pub messages: Vec<String>,
+    /// What each of the messages is.
+    pub(super) verdicts: Vec<Verdict>,
 }
 
 /// Checks a database within a time that grows with its size.
@@ -55,40 +58,83 @@ pub struct CheckReport {
 /// # Errors
 /// Only what keeps SQLite from reading at all, such as a failing disk; damage is a verdict.
 pub fn check(connection: &Connection, kind: CheckKind, size_bytes: u64) -> rusqlite::Result<CheckReport> {
-    let mut report = CheckReport { kind, verdict: Verdict::Ok, messages: Vec::new() };
-    let pragma = match kind {
-        CheckKind::None => {
-            report.add(Verdict::Unchecked, "not requested".to_owned());
-            return Ok(report);
-        }
-        CheckKind::Quick => "quick_check",
-        CheckKind::Full => "integrity_check",
-    };
-    deadline::within(connection, deadline::for_size(size_bytes), |_: &AtomicBool| {
-        let outcome = examine(connection, pragma, &mut report);
-        report.judge(outcome)?;
-        if kind == CheckKind::Full && report.verdict <= Verdict::Violations {
-            let outcome = examine_foreign_keys(connection, &mut report);
-            report.judge(outcome)?;
-        }
-        if connection.is_readonly("main").unwrap_or(true) && has_check_constraints(connection) {
-            report.add(Verdict::Unchecked, "CHECK constraints were not examined: the database can only be opened for reading".to_owned());
-        }
-        Ok(report)
-    })
+    let mut report = CheckReport::new(kind);
+    bounds::within(connection, Bounds::of_live(size_bytes), |_: &AtomicBool| report.run(connection))?;
+    Ok(report)
 }
 
 impl CheckReport {
+    /// Runs the check of its kind; the bounds are the caller's.
+    pub(super) fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let pragma = match self.kind {
+            CheckKind::None => {
+                self.add(Verdict::Unchecked, "not requested".to_owned());
+                return Ok(());
+            }
+            CheckKind::Quick => "quick_check",
+            CheckKind::Full => "integrity_check",
+        };
+        let outcome = examine(connection, &format!("{pragma}({MAX_MESSAGES})"), self);
+        if let Err(error) = &outcome
+            && error.sqlite_error_code() == Some(ErrorCode::Unknown)
+        {
+            let outcome = self.run_by_table(connection, pragma);
+            self.judge(outcome)?;
+        }
+        self.judge(outcome)?;
+        if self.kind == CheckKind::Full && self.verdict <= Verdict::Unchecked {
+            let outcome = examine_foreign_keys(connection, self);
+            self.judge(outcome)?;
+        }
+        if connection.is_readonly("main").unwrap_or(true) && has_check_constraints(connection) {
+            self.add(Verdict::Unchecked, "CHECK constraints were not examined: the database can only be opened for reading".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks table by table where one of them (a missing function, collation or tokenizer) keeps the whole from being checked: so
+    /// it is known which one, and the others are examined.
+    fn run_by_table(&mut self, connection: &Connection, pragma: &str) -> rusqlite::Result<()> {
+        for name in table_names(connection)? {
+            match examine(connection, &format!("{pragma}({})", quoted(&name)), self) {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                    self.add(Verdict::Unchecked, format!("table '{name}' cannot be checked: {error}"));
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in a finding; the worst decides the verdict.
     pub(super) fn add(&mut self, verdict: Verdict, message: String) {
         self.verdict = self.verdict.max(verdict);
         if self.messages.len() < MAX_MESSAGES && !self.messages.contains(&message) {
             self.messages.push(message);
+            self.verdicts.push(verdict);
         }
     }
 
+    /// A report on nothing so far.
+    pub(super) fn new(kind: CheckKind) -> CheckReport {
+        CheckReport { kind, verdict: Verdict::Ok, messages: Vec::new(), verdicts: Vec::new() }
+    }
+
+    /// Takes in another report.
+    pub(super) fn merge(&mut self, other: CheckReport) {
+        self.verdict = self.verdict.max(other.verdict);
+        for (verdict, message) in other.verdicts.into_iter().zip(other.messages) {
+            self.add(verdict, message);
+        }
+    }
+
+    /// The messages of one verdict.
+    pub fn messages_of(&self, verdict: Verdict) -> impl Iterator<Item = &str> {
+        self.messages.iter().zip(&self.verdicts).filter(move |(_, own)| **own == verdict).map(|(message, _)| message.as_str())
+    }
+
     /// Says what an error of the checking statement means.
-    fn judge(&mut self, outcome: rusqlite::Result<()>) -> rusqlite::Result<()> {
+    pub(super) fn judge(&mut self, outcome: rusqlite::Result<()>) -> rusqlite::Result<()> {
         let Err(error) = outcome else { return Ok(()) };
         let (verdict, why) = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (Verdict::Corrupt, ""),
@@ -105,7 +151,7 @@ impl CheckReport {
 }
 
 fn examine(connection: &Connection, pragma: &str, report: &mut CheckReport) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(&format!("PRAGMA {pragma}({MAX_MESSAGES})"))?;
+    let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let message = text(row.get_ref(0)?);
@@ -116,22 +162,45 @@ fn examine(connection: &Connection, pragma: &str, report: &mut CheckReport) -> r
     Ok(())
 }
 
-/// Counts the rows without a parent, per table.
+/// Rows without a parent, by table and parent.
+type Orphans = BTreeMap<(String, String), u64>;
+
+/// Counts the rows without a parent; table by table where the declaration of one keeps the whole from being checked.
 fn examine_foreign_keys(connection: &Connection, report: &mut CheckReport) -> rusqlite::Result<()> {
-    let mut orphans: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
-    let mut rows = statement.query([])?;
-    let outcome = loop {
-        match rows.next() {
-            Ok(Some(row)) => *orphans.entry((text(row.get_ref(0)?), text(row.get_ref(2)?))).or_default() += 1,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+    let mut orphans = Orphans::new();
+    let mut outcome = count_orphans(connection, "foreign_key_check", &mut orphans);
+    if outcome.as_ref().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::Unknown)) {
+        orphans.clear();
+        outcome = Ok(());
+        for name in table_names(connection)? {
+            match count_orphans(connection, &format!("foreign_key_check({})", quoted(&name)), &mut orphans) {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+                    report.add(Verdict::Unchecked, format!("foreign keys of table '{name}' cannot be checked: {error}"));
+                }
+                Err(error) => outcome = Err(error),
+                Ok(()) => {}
+            }
         }
-    };
+    }
     for ((table, parent), count) in orphans {
         report.add(Verdict::Violations, format!("{count} rows of table '{table}' have no parent in '{parent}'"));
     }
     outcome
+}
+
+fn count_orphans(connection: &Connection, pragma: &str, orphans: &mut Orphans) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *orphans.entry((text(row.get_ref(0)?), text(row.get_ref(2)?))).or_default() += 1;
+    }
+    Ok(())
+}
+
+fn table_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type='table'")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.collect()
 }
 
 /// Whether the word stands in the SQL of a table; a comment that has it costs nothing but a message.

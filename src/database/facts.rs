@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
-use super::check::{CheckKind, CheckReport, Verdict};
+use super::check::{CheckKind, CheckReport};
+use super::logical::TableHash;
 use super::source::Source;
 
 /// By which of SQLite's interfaces the pages were read.
@@ -44,6 +45,8 @@ pub struct TableFacts {
     pub name: String,
     /// Nothing if they could not be counted.
     pub rows: Option<u64>,
+    /// Its logical hash, where it was asked for and could be computed.
+    pub hash: Option<TableHash>,
 }
 
 /// What is known about a captured database.
@@ -110,7 +113,7 @@ impl SourceFacts {
             user_version: 0,
             schema: None,
             tables: Vec::new(),
-            check: CheckReport { kind, verdict: Verdict::Ok, messages: Vec::new() },
+            check: CheckReport::new(kind),
             warnings: Vec::new(),
         }
     }
@@ -197,12 +200,12 @@ pub(super) fn count_until(connection: &Connection, is_expired: &AtomicBool) -> r
                 None
             }
         };
-        tables.push(TableFacts { name, rows });
+        tables.push(TableFacts { name, rows, hash: None });
     }
     Ok((tables, failures))
 }
 
-fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
+pub(super) fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }

@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
+use super::bounds::{longest_value_for_slow_functions, longest_value_of_image};
+
 /// Takes from a connection what a reader of foreign content does not need.
 ///
 /// # Security
@@ -30,10 +32,32 @@ pub fn harden(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> 
         connection.set_db_config(setting, value)?;
     }
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest_value(size_bytes))?;
-    connection.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
-    // One limit for the whole process; beyond it a check ends as *unchecked* instead of taking the machine down.
-    let heap_bytes = i64::from(longest_value(size_bytes)).saturating_mul(4).max(HEAP_LIMIT_BYTES);
-    connection.execute_batch(&format!("PRAGMA hard_heap_limit={heap_bytes}"))
+    connection.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")
+}
+
+/// Takes from a connection to a database out of a bundle what a hostile schema could make expensive: long values and long patterns.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub(super) fn harden_further(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> {
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest_value_of_image(size_bytes))?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LONGEST_PATTERN_BYTES).map(drop)
+}
+
+/// Shortens values further if expressions of the schema could call functions that take quadratic time.
+///
+/// The text of the schema is searched, where each function must stand by name; a column that is called so, or a comment, only
+/// shortens what may be read.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub(super) fn harden_for_expressions(connection: &Connection, size_bytes: u64) -> rusqlite::Result<()> {
+    let words: Vec<String> = SLOW_FUNCTIONS.iter().map(|name| format!("sql LIKE '%{name}%'")).collect();
+    let sql = format!("SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE {})", words.join(" OR "));
+    if connection.query_row(&sql, [], |row| row.get(0))? {
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, longest_value_for_slow_functions(size_bytes))?;
+    }
+    Ok(())
 }
 
 /// Goes on where the schema is damaged, taking of it what can be read; only for files that nobody can write through this
@@ -44,12 +68,15 @@ pub(super) fn tolerate_damage(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A stored value cannot be longer than its file, though twice that when UTF-16 becomes UTF-8; small files get some room.
-fn longest_value(size_bytes: u64) -> i32 {
+pub(super) fn longest_value(size_bytes: u64) -> i32 {
     let bytes = size_bytes.saturating_mul(2).clamp(SMALLEST_LIMIT_BYTES, LARGEST_LIMIT_BYTES);
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }
 
-const HEAP_LIMIT_BYTES: i64 = 512 << 20;
 const SMALLEST_LIMIT_BYTES: u64 = 32 << 20;
 /// SQLite's own default.
 const LARGEST_LIMIT_BYTES: u64 = 1_000_000_000;
+/// Those whose time grows with the product of two lengths.
+const SLOW_FUNCTIONS: [&str; 6] = ["instr", "replace", "like", "glob", "trim", "unhex"];
+/// A GLOB for a UUID has some 400 bytes.
+const LONGEST_PATTERN_BYTES: i32 = 2000;

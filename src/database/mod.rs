@@ -1,4 +1,4 @@
-//! SQLite: capturing a consistent image of a live database, checking it, and opening images in scratch.
+//! SQLite: capturing a consistent image of a live database, checking it, comparing it with its record, opening images in scratch.
 //!
 //! The only room that knows `rusqlite`. A live database is read by SQLite's own interface and nothing else, read-only, within
 //! one read transaction, so that pages, counts, schema and check tell of the same moment. A database that cannot be read in
@@ -8,9 +8,10 @@
 //! both are taken away again if nobody else came meanwhile. Where somebody else was there and left while we read, their WAL stays,
 //! as after a crash, and the next program that opens the database takes it in. The database file itself is never written.
 
+mod bounds;
 mod capture;
 mod check;
-mod deadline;
+mod compare;
 mod facts;
 mod hardened;
 mod header;
@@ -24,6 +25,7 @@ mod vfs;
 
 pub use capture::{Capture, CaptureOptions, PagePreference};
 pub use check::{CheckKind, CheckReport, Verdict, check};
+pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use hardened::harden;
 pub use image::{Access, Image};

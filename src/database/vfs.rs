@@ -1,7 +1,7 @@
 //! The seam to SQLite's C interface, and the only file with `unsafe`.
 //!
-//! It owns two things: a virtual file system (VFS) through which SQLite reads and writes scratch images, and a look at the first
-//! bytes of a database through the handle that SQLite itself holds. All decisions are made in [`super::image`], in safe code;
+//! It owns three things: a virtual file system (VFS) through which SQLite reads and writes scratch images, a look at the first
+//! bytes of a database through the handle that SQLite itself holds, and the limit of SQLite's heap. All decisions are made in [`super::image`], in safe code;
 //! here C arguments become Rust values and results become SQLite codes. The VFS knows no shared memory, so WAL works only in
 //! exclusive locking mode, and no locks: an image belongs to this process, and has one writing connection at most.
 #![allow(unsafe_code)] // SQLite has no other interface for file systems than C function tables
@@ -52,6 +52,23 @@ pub(super) fn read_through_handle(connection: &Connection, buffer: &mut [u8]) ->
         let Some(read) = methods.xRead else { return false };
         matches!(read(file, buffer.as_mut_ptr().cast(), count, 0), ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
     }
+}
+
+/// Sets the limit of SQLite's heap in this process, if one is given (0 means none), and tells what it was.
+///
+/// The pragma of the same name can only lower it.
+///
+/// # Source
+/// <https://sqlite.org/c3ref/hard_heap_limit64.html>: a negative number asks.
+pub(super) fn heap_limit_bytes(limit_bytes: Option<i64>) -> i64 {
+    // SAFETY: the function takes a number, touches only SQLite's own state, and is thread-safe.
+    unsafe { ffi::sqlite3_hard_heap_limit64(limit_bytes.unwrap_or(-1)) }
+}
+
+/// Bytes of SQLite's heap in use by this process.
+pub(super) fn heap_used_bytes() -> i64 {
+    // SAFETY: the function has no arguments, reads SQLite's own state, and is thread-safe.
+    unsafe { ffi::sqlite3_memory_used() }
 }
 
 /// What SQLite allocates for each open file: its own head, then our pointer.

@@ -41,6 +41,8 @@ pub struct Backup {
     pub compression: Compression,
     /// How each source is checked.
     pub check: CheckKind,
+    /// Whether the logical hash of every table goes into the manifest; costs a pass over all rows.
+    pub hash_tables: bool,
     /// How its pages are read.
     pub pages: PagePreference,
     /// Why it is made.
@@ -94,6 +96,7 @@ impl Backup {
             vault: vault.into(),
             compression: Compression::DEFAULT,
             check: CheckKind::Quick,
+            hash_tables: false,
             pages: PagePreference::Auto,
             kind: Kind::Manual,
             tag: None,
@@ -251,6 +254,7 @@ impl Backup {
             accept_corrupt: self.accept_corrupt,
             scratch: &scratch,
             pages: self.pages,
+            hash_tables: self.hash_tables,
             clock: &clock,
         };
         // Frames are large; the buffer gathers their headers and padding.

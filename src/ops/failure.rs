@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::bundle::{BundleError, Damage, Label};
 use crate::crypto::PublicKey;
 use crate::database::DatabaseError;
-use crate::files::FileError;
+use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
 
@@ -136,6 +136,12 @@ pub enum Failure {
     NoKey {
         /// The level.
         level: crate::bundle::Level,
+    },
+    /// Databases cannot be examined for want of scratch.
+    #[error("no scratch to examine databases in")]
+    Scratch {
+        /// Why.
+        source: ScratchError,
     },
     /// The bundle holds no such source.
     #[error("the bundle has no source '{label}', it has: {}", has.join(", "))]

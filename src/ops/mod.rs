@@ -11,6 +11,7 @@ mod recorder;
 mod restore;
 mod signing;
 mod verify;
+mod verify_database;
 
 pub use backup::{Backup, BackupReport, SourceSpec};
 pub use environment::{Environment, OsEntropy, utc};
@@ -20,3 +21,4 @@ pub use keys::{Rekey, SlotReport, list_slots, make_key_file};
 pub use restore::{Restore, RestoreReport, Restored};
 pub use signing::{Init, SignerReport, SigningKeyFault, SigningKeyPlace, rotate_signer, show_signer};
 pub use verify::{SealSignature, Verification, VerifyRequest, bundles_of};
+pub use verify_database::{DatabaseProof, Violation};

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use super::BackupReport;
 use super::environment::utc;
 use super::git;
-use crate::bundle::{CaptureMethod, Check, Label, SchemaRef, Source, Table, Tool};
+use crate::bundle::{CaptureMethod, Check, Label, LogicalHash, SchemaRef, Source, Table, Tool};
 use crate::crypto::Digest;
-use crate::database::SourceFacts;
+use crate::database::{SourceFacts, TableHash};
 
 /// A source that went into the bundle.
 pub(super) struct Captured {
@@ -41,10 +41,18 @@ pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
         application_id: facts.application_id,
         user_version: facts.user_version,
         schema: facts.schema.zip(schema_sha256).map(|(schema, sha256)| SchemaRef { sha256, objects: schema.objects }),
-        tables: facts.tables.into_iter().map(|table| Table { name: table.name, rows: table.rows }).collect(),
+        tables: facts
+            .tables
+            .into_iter()
+            .map(|table| Table { name: table.name, rows: table.rows, logical: table.hash.map(logical) })
+            .collect(),
         check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
         git: facts.path.parent().and_then(git::describe),
     }
+}
+
+fn logical(hash: TableHash) -> LogicalHash {
+    LogicalHash { columns: hash.columns, rows: hash.rows, sha256: Digest(hash.sha256) }
 }
 
 /// This program.

@@ -6,23 +6,26 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::recorder::{Note, record, subject};
+use super::verify_database::{DatabaseProof, Examiner};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
-    BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SignatureVerdict,
-    SlotFacts, TrustedSigners, read_front, unlock,
+    BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, PublicCore, SignatureVerdict, SlotFacts,
+    TrustedSigners, read_front, unlock,
 };
 use crate::crypto::{Digest, PublicKey};
-use crate::files::{FileError, Folder, open_regular};
+use crate::files::{FileError, Folder, ScratchError, open_regular};
 use crate::journal::{Event, Outcome};
 use crate::vault::{bundles_in, known_generation};
 
 /// How a bundle is to be verified.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyRequest {
-    /// The level, else the highest that the given keys reach.
+    /// The level, else the highest that the given keys and the space for scratch reach.
     pub level: Option<Level>,
     /// Who may have sealed it; with somebody pinned, a bundle that nobody of them signed is not sound.
     pub signers: TrustedSigners,
+    /// Where encrypted scratch goes, else `/var/tmp`; L4 needs room for the largest database in it.
+    pub scratch: Option<PathBuf>,
 }
 
 /// Who sealed a bundle, as far as that is known. Reported apart from the level.
@@ -61,26 +64,34 @@ pub struct Verification {
     pub has_right_signer: bool,
     /// The manifest, with a key and an intact index.
     pub manifest: Option<Manifest>,
+    /// At L4: what was found in each database whose bytes are as sealed, in payload order.
+    pub databases: Vec<DatabaseProof>,
+    /// Why L4 was not tried although no lower level was asked for.
+    pub no_scratch: Option<ScratchError>,
 }
 
 impl Verification {
     /// Verifies one bundle.
     ///
     /// # Errors
-    /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`].
+    /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`],
+    /// [`Failure::NoPinnedSigner`], [`Failure::Scratch`] if L4 was asked for and scratch lacks the room.
     pub fn run(path: &Path, request: &VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
-        let level = request.level_with(ring)?;
+        let mut level = request.level_with(ring)?;
         let medium = open_bundle(path)?;
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let mut front = read_front(&medium).map_err(failure)?;
         let unlocked = level.needs_key().then(|| unlock(&medium, &front, ring)).transpose();
         let mut unlocked = unlocked.map_err(failure)?;
-        let mut sink = Nowhere;
+        let manifest = unlocked.as_ref().and_then(|unlocked| unlocked.manifest().cloned());
+        let (mut sink, no_scratch) = Examiner::prepare(level, request, manifest.as_ref())?;
+        if no_scratch.is_some() {
+            level = Level::Content;
+        }
         let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
-        let mut outcome = examination.run().map_err(failure)?;
+        let mut outcome = examination.run().map_err(|error| error.into_failure(path))?;
         outcome.findings.extend(old_slots(path, &front));
         let size_bytes = medium.metadata().map_err(FileError::io("look at", path))?.len();
-        let manifest = unlocked.and_then(|unlocked| unlocked.manifest().cloned());
         let verdict = request.signers.judge(&front.core, outcome.is_signed);
         let signature = SealSignature { verdict, signer: front.core.signer, has_signed_slots: front.is_slots_signed };
         let Front { core, slots, .. } = front;
@@ -96,6 +107,8 @@ impl Verification {
             has_right_signer: request.signers.accepts(verdict),
             signature,
             manifest,
+            databases: sink.into_proofs(),
+            no_scratch,
         })
     }
 
@@ -115,12 +128,18 @@ impl Verification {
 
     /// True if the bundle is proven to its level, and sealed by who was pinned, if anybody was.
     pub fn is_sound(&self) -> bool {
-        self.findings.is_empty() && self.has_right_signer
+        self.findings.is_empty() && self.has_right_signer && self.databases.iter().all(DatabaseProof::is_sound)
+    }
+
+    /// The level to which all of it is proven: below L4 where a database could not be examined completely.
+    pub fn proven(&self) -> Level {
+        self.databases.iter().map(DatabaseProof::proven).min().unwrap_or(self.level).min(self.level)
     }
 
     /// Labels of the databases that findings hurt.
     pub fn hurt_databases(&self) -> Vec<Label> {
-        let mut labels = Vec::new();
+        let is_unsound = |database: &&DatabaseProof| !database.is_sound();
+        let mut labels: Vec<Label> = self.databases.iter().filter(is_unsound).map(|database| database.label.clone()).collect();
         for path in self.findings.iter().flat_map(|finding| &finding.entries) {
             if let Some(EntryPath::Database(label)) = EntryPath::parse(path)
                 && !labels.contains(&label)
@@ -166,7 +185,7 @@ impl VerifyRequest {
             Some(level) if level.needs_key() && ring.is_empty() => Err(Failure::NoKey { level }),
             Some(Level::Signature) if self.signers.is_empty() => Err(Failure::NoPinnedSigner),
             Some(level) => Ok(level),
-            None if !ring.is_empty() => Ok(Level::Content),
+            None if !ring.is_empty() => Ok(Level::Database),
             None if !self.signers.is_empty() => Ok(Level::Signature),
             None => Ok(Level::Sums),
         }

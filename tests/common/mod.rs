@@ -31,6 +31,7 @@ pub fn options(scratch: &ScratchSpace) -> CaptureOptions<'_> {
         busy_timeout: Duration::from_millis(300),
         accept_corrupt: false,
         scratch,
+        hash_tables: false,
         pages: PagePreference::Auto,
         clock: &|| SystemTime::UNIX_EPOCH,
     }

@@ -10,10 +10,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use airkeep::database::{TableHash, list_tables, table_hash};
+use airkeep::bundle::{
+    BundleWriter, CoreFacts, EntryPath, FrameSize, Id, Kind, Manifest, PublicCore, RECOVER_TEXT, Sealing, SetName, SetRef, UtcTime,
+};
+use airkeep::crypto::Entropy;
+use airkeep::database::{TableHash, list_tables, read_schema, table_hash};
+use airkeep::ops::OsEntropy;
 use airkeep::{
-    Backup, BackupReport, Environment, KeyFileKey, Keyring, Label, Level, Restore, RestoreReport, SourceSpec, TrustedSigners, Verification,
-    VerifyRequest,
+    Backup, BackupReport, Compression, Environment, KeyFileKey, Keyring, Label, Level, Restore, RestoreReport, SourceSpec, TrustedSigners,
+    Verification, VerifyRequest,
 };
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -95,6 +100,44 @@ pub fn verify(bundle: &Path) -> Verification {
     let request = VerifyRequest { level: Some(Level::Content), ..VerifyRequest::default() };
     let verification = Verification::run(bundle, &request, &ring(), &Environment::system());
     verification.unwrap_or_else(|failure| panic!("verification of {bundle:?}: {}", causes(&failure)))
+}
+
+/// Seals entries under a manifest that need not be true, as a holder of the key can.
+pub fn reseal(path: &Path, manifest: &mut Manifest, parts: Vec<(EntryPath, Vec<u8>)>) {
+    let mut entropy = OsEntropy;
+    let mut id = [0; 16];
+    entropy.fill(&mut id);
+    manifest.bundle = Id(id);
+    let facts = CoreFacts {
+        id: manifest.bundle,
+        set: SetRef { id: Id([1; 16]), name: SetName::parse("set-00000001").expect("name") },
+        sequence: 1,
+        kind: Kind::Manual,
+        created_at: UtcTime::parse("2026-11-20T23:18:20Z").expect("time"),
+        codec: Compression::DEFAULT.codec(),
+        frame_size: FrameSize::Normal,
+        predecessor: None,
+        signer: None,
+        journal_head: None,
+    };
+    let core = PublicCore::new(facts, RECOVER_TEXT.as_bytes());
+    let file = File::create(path).expect("bundle");
+    let ring = ring();
+    let sealing = Sealing { ring: &ring, signer: None, compression: Compression::DEFAULT, workers: 1 };
+    let mut writer = BundleWriter::start(file, &core, sealing, &mut entropy).expect("start");
+    for (path, content) in parts {
+        writer.add(path, &content).expect("entry");
+    }
+    writer.seal(manifest.encode()).expect("seal");
+}
+
+/// The entries of a bundle with the label `main`: its database and its schema.
+pub fn parts_of(bundle: &Path, to: &Path) -> Vec<(EntryPath, Vec<u8>)> {
+    restore(bundle, to);
+    let database = fs::read(to.join("main.db")).expect("database");
+    let schema = read_schema(&open(&to.join("main.db"))).expect("schema").sql.into_bytes();
+    let label = || Label::parse("main").expect("label");
+    vec![(EntryPath::Database(label()), database), (EntryPath::Schema(label()), schema)]
 }
 
 pub fn causes(error: &dyn std::error::Error) -> String {
