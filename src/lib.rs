@@ -21,7 +21,9 @@ pub mod vault;
 
 pub use bundle::{Compression, Keyring, Label, Level};
 pub use crypto::{KeyFileKey, Passphrase, PassphraseError};
-pub use ops::{Backup, BackupReport, Environment, Failure, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest, inspect};
+pub use ops::{
+    Backup, BackupReport, Environment, Failure, Progress, Restore, RestoreReport, SourceSpec, Verification, VerifyRequest, inspect,
+};
 
 /// The code in the README is compiled as a test of the documentation.
 #[cfg(doctest)]

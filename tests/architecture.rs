@@ -15,8 +15,12 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 20] = [
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("signal_hook", &["cli"]),
     ("tar", &["bundle"]),
     ("flate2", &["bundle"]),
     ("zstd", &["bundle"]),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airkeep::database::CheckKind;
-use airkeep::{Backup, BackupReport, Compression, Environment, Label, SourceSpec};
+use airkeep::{Backup, BackupReport, Compression, Label, SourceSpec};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -97,7 +97,7 @@ impl Arguments {
         backup.new_keys = self.new_keys;
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
-        let report = backup.run(&ring, &mut Environment::system())?;
+        let report = backup.run(&ring, &mut super::environment())?;
         Ok(render(report, self.compression))
     }
 }

@@ -9,6 +9,8 @@ use airkeep::database::DatabaseError;
 use airkeep::files::FileError;
 use airkeep::vault::VaultError;
 
+use super::signals;
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -30,12 +32,32 @@ pub enum Exit {
     Unsupported,
     /// A bug.
     Bug,
+    /// SIGHUP.
+    HungUp,
+    /// SIGINT, Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Exit; 9] =
-        [Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Locked, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug];
+    pub const ALL: [Exit; 12] = [
+        Exit::Success,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NotFound,
+        Exit::Locked,
+        Exit::Key,
+        Exit::Integrity,
+        Exit::Unsupported,
+        Exit::Bug,
+        Exit::HungUp,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
+    /// Those that a signal gives, as a shell counts them: 128 and its number. Every command can end so.
+    pub const SIGNALS: [Exit; 3] = [Exit::HungUp, Exit::Interrupted, Exit::Terminated];
 
     /// The number that the process ends with.
     pub fn code(self) -> u8 {
@@ -49,6 +71,9 @@ impl Exit {
             Exit::Integrity => 13,
             Exit::Unsupported => 14,
             Exit::Bug => 70,
+            Exit::HungUp => 129,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         }
     }
 
@@ -64,6 +89,9 @@ impl Exit {
             Exit::Integrity => "integrity failure: a bundle or source is damaged or was changed",
             Exit::Unsupported => "not a database, or a format or limit that is not supported",
             Exit::Bug => "a bug in airkeep",
+            Exit::HungUp => "stopped by SIGHUP, nothing left behind",
+            Exit::Interrupted => "stopped by SIGINT (Ctrl-C), nothing left behind",
+            Exit::Terminated => "stopped by SIGTERM, nothing left behind",
         }
     }
 
@@ -79,6 +107,9 @@ impl Exit {
             Exit::Integrity => "integrity",
             Exit::Unsupported => "unsupported",
             Exit::Bug => "bug",
+            Exit::HungUp => "hung-up",
+            Exit::Interrupted => "interrupted",
+            Exit::Terminated => "terminated",
         }
     }
 
@@ -93,6 +124,7 @@ impl Exit {
             Failure::ReadBack { .. } | Failure::Damaged { .. } => Exit::Integrity,
             Failure::NoBundle { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } => Exit::Failed,
+            Failure::Cancelled => signals::caught().unwrap_or(Exit::Interrupted),
             Failure::File(error) => Exit::of_file(error),
         }
     }
@@ -118,7 +150,7 @@ impl Exit {
 
     fn of_bundle(error: &BundleError) -> Exit {
         match error {
-            BundleError::Write { .. } | BundleError::Read { .. } => Exit::Failed,
+            BundleError::Write { .. } | BundleError::Read { .. } | BundleError::Cancelled => Exit::Failed,
             BundleError::KeyCount { .. } | BundleError::LastSlot => Exit::Usage,
             BundleError::KeyRejected => Exit::Key,
             BundleError::NotABundle | BundleError::Damaged(_) => Exit::Integrity,
@@ -145,11 +177,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The section of a help text.
+/// The section of a help text. What signals give is added where it is not listed.
 pub fn table(exits: &[Exit]) -> String {
     let mut text = String::from("Exit codes:");
-    for exit in exits {
-        let _ = write!(text, "\n  {:>2}  {}", exit.code(), exit.meaning());
+    for exit in exits.iter().chain(Exit::SIGNALS.iter().filter(|exit| !exits.contains(exit))) {
+        let _ = write!(text, "\n  {:>3}  {}", exit.code(), exit.meaning());
     }
     text
 }

@@ -57,7 +57,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")
         }
         Failure::Damaged { .. } => Some("try another copy; the database itself is whole, and --accept-damage restores it all the same"),
-        Failure::NoBundle { .. } | Failure::NoLabel { .. } => None,
+        Failure::NoBundle { .. } | Failure::NoLabel { .. } | Failure::Cancelled => None,
         Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
         Failure::TargetExists { .. } => Some("restore into a new or empty folder: --to DIR"),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use airkeep::{Environment, Keyring, Label, Restore, RestoreReport, inspect};
+use airkeep::{Keyring, Label, Restore, RestoreReport, inspect};
 use clap::Args;
 use serde_json::json;
 
@@ -46,7 +46,7 @@ impl Arguments {
         inspect(&self.bundle, &Keyring::default())?;
         let ring = self.keys.ring(Purpose::Open)?;
         let restore = Restore { bundle: self.bundle.clone(), labels: self.labels, to: self.to, accept_damage: self.accept_damage };
-        let report = restore.run(&ring, &mut Environment::system())?;
+        let report = restore.run(&ring, &mut super::environment())?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
         let sources: Vec<_> = report
             .restored

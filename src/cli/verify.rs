@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use airkeep::ops::bundles_of;
-use airkeep::{Environment, Failure, Keyring, Level, Verification, VerifyRequest, inspect};
+use airkeep::{Failure, Keyring, Level, Verification, VerifyRequest, inspect};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -55,13 +55,14 @@ impl Arguments {
             Some(_) => self.keys.ring(Purpose::Open)?,
             None => self.keys.ring(Purpose::OpenIfGiven)?,
         };
-        let environment = Environment::system();
+        let environment = super::environment();
         let request = VerifyRequest { level: self.level };
-        let judge = |path: PathBuf| {
-            let result = Verification::run(&path, request, &ring, &environment).map_err(refused);
-            (path, result)
+        let judge = |path: PathBuf| match Verification::run(&path, request, &ring, &environment) {
+            Err(cancelled @ Failure::Cancelled) => Err(Explained::from(cancelled)),
+            result => Ok((path, result.map_err(refused))),
         };
-        finish(targets.into_iter().map(|target| target.map_or_else(|failed| failed, judge)).collect())
+        let judged = targets.into_iter().map(|target| target.map_or_else(Ok, judge));
+        finish(judged.collect::<Result<_, _>>()?)
     }
 }
 

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::check::{CheckKind, Verdict, check};
+use super::check::{CheckKind, Verdict, check_until};
 use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read_schema};
 use super::header::Header;
 use super::live::{self, Begun, Reading, Tidy};
 use super::pages::{self, PageError};
 use super::source::Source;
-use super::{Access, DatabaseError, Image, deadline, hardened, recover};
+use super::{Access, Cancelled, DatabaseError, Image, deadline, hardened, recover};
 use crate::files::{ScratchError, ScratchSpace};
 
 /// How a database is to be captured.
@@ -33,6 +33,8 @@ pub struct CaptureOptions<'a> {
     pub pages: PagePreference,
     /// Tells the time at which the snapshot is fixed.
     pub clock: &'a dyn Fn() -> SystemTime,
+    /// Whether somebody wants it to stop; asked many times a second, also by another thread.
+    pub cancelled: Cancelled<'a>,
 }
 
 /// Which reader of pages to take.
@@ -82,12 +84,16 @@ impl Capture {
             ..SourceFacts::unknown(&source, captured_at, pages, options.check)
         };
         let problems = std::mem::take(&mut reading.problems);
-        let content = Content::hold(&source, reading, pages, options)?;
+        let content = Content::hold(&source, reading, pages, options);
+        source.go_on(options.cancelled)?;
+        let content = content?;
         source.require_length(least_bytes)?;
         if !content.are_pages_in_image && content.image.is_none() {
             facts.route = Route::Stream;
         }
-        content.examine(&mut facts, problems).map_err(|error| content.explain(&source, error))?;
+        let examined = content.examine(&mut facts, problems, options.cancelled);
+        source.go_on(options.cancelled)?;
+        examined.map_err(|error| content.explain(&source, error))?;
         if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
             return Err(source.corrupt(facts.check.messages));
         }
@@ -154,8 +160,10 @@ impl Content {
         let announced_bytes = source.metadata()?.len().max(source.size_bytes) + source.sidecar_bytes("-wal").unwrap_or(0);
         let image = match pages {
             PageReader::SqliteDbpage if hinders_nobody => return Ok(Self::of(reading)),
-            PageReader::SqliteDbpage => pages::spool(&reading.connection, options.scratch, announced_bytes),
-            PageReader::BackupApi => pages::back_up(&reading, options.scratch, announced_bytes),
+            PageReader::SqliteDbpage => deadline::within(&reading.connection, Duration::MAX, options.cancelled, |_: &AtomicBool| {
+                pages::spool(&reading.connection, options.scratch, announced_bytes)
+            }),
+            PageReader::BackupApi => pages::back_up(&reading, options, announced_bytes),
         };
         let explain = |error| source.explain("copy", started.elapsed(), error);
         let image = image.map_err(|error: PageError<ScratchError>| error.explain(explain))?;
@@ -173,7 +181,7 @@ impl Content {
         Self { connection, _tidy: tidy, image, are_pages_in_image: false }
     }
 
-    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>) -> rusqlite::Result<()> {
+    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>, cancelled: Cancelled<'_>) -> rusqlite::Result<()> {
         self.measure(facts)?;
         for problem in problems {
             facts.check.add(Verdict::Corrupt, problem);
@@ -182,8 +190,8 @@ impl Content {
             Ok(schema) => facts.schema = Some(schema),
             Err(error) => facts.check.add(verdict_of_unreadable(&error), format!("the schema cannot be read: {error}")),
         }
-        facts.tables = self.count(facts);
-        let found = check(&self.connection, facts.check.kind, facts.size_bytes)?;
+        facts.tables = self.count(facts, cancelled);
+        let found = check_until(&self.connection, facts.check.kind, facts.size_bytes, cancelled)?;
         facts.check.verdict = facts.check.verdict.max(found.verdict);
         for message in found.messages {
             facts.check.add(found.verdict, message);
@@ -216,9 +224,10 @@ impl Content {
         Ok(())
     }
 
-    fn count(&self, facts: &mut SourceFacts) -> Vec<TableFacts> {
+    fn count(&self, facts: &mut SourceFacts, cancelled: Cancelled<'_>) -> Vec<TableFacts> {
         let limit = deadline::for_size(facts.size_bytes);
-        let counted = deadline::within(&self.connection, limit, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
+        let counted =
+            deadline::within(&self.connection, limit, cancelled, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
         let Ok((tables, failures)) = counted else { return Vec::new() };
         for failure in failures {
             if failure.is_corruption() {

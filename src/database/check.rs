@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
-use super::deadline;
+use super::deadline::{self, Cancelled};
 
 /// How thoroughly a database is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,14 @@ pub struct CheckReport {
 /// # Errors
 /// Only what keeps SQLite from reading at all, such as a failing disk; damage is a verdict.
 pub fn check(connection: &Connection, kind: CheckKind, size_bytes: u64) -> rusqlite::Result<CheckReport> {
+    check_until(connection, kind, size_bytes, &|| false)
+}
+
+/// As [`check`], for as long as nobody cancels it; then the verdict is *unchecked*.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_until(connection: &Connection, kind: CheckKind, size_bytes: u64, cancelled: Cancelled<'_>) -> rusqlite::Result<CheckReport> {
     let mut report = CheckReport { kind, verdict: Verdict::Ok, messages: Vec::new() };
     let pragma = match kind {
         CheckKind::None => {
@@ -64,7 +72,7 @@ pub fn check(connection: &Connection, kind: CheckKind, size_bytes: u64) -> rusql
         CheckKind::Quick => "quick_check",
         CheckKind::Full => "integrity_check",
     };
-    deadline::within(connection, deadline::for_size(size_bytes), |_: &AtomicBool| {
+    deadline::within(connection, deadline::for_size(size_bytes), cancelled, |_: &AtomicBool| {
         let outcome = examine(connection, pragma, &mut report);
         report.judge(outcome)?;
         if kind == CheckKind::Full && report.verdict <= Verdict::Violations {

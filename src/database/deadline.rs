@@ -1,28 +1,32 @@
 //! A limit in time for work on content that was made by somebody else.
 //!
 //! SQLite's progress handler is not asked in every loop (counting rows is one that it misses), so a second thread interrupts
-//! the connection, again and again until the work has ended.
+//! the connection, again and again until the work has ended. The same thread stops what somebody cancelled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-/// Does the work, and interrupts every statement of the connection once the limit is reached.
+/// Says whether the work is to stop.
+pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// Does the work, and interrupts every statement of the connection once the limit is reached or the work is cancelled.
 ///
 /// The work is given a flag that tells whether it was.
-pub(super) fn within<T>(connection: &Connection, limit: Duration, work: impl FnOnce(&AtomicBool) -> T) -> T {
+pub(super) fn within<T>(connection: &Connection, limit: Duration, cancelled: Cancelled<'_>, work: impl FnOnce(&AtomicBool) -> T) -> T {
     let handle = connection.get_interrupt_handle();
     let is_expired = AtomicBool::new(false);
     let (is_working, has_ended) = mpsc::channel::<()>();
     let flag = &is_expired;
     let watch = move || {
-        let mut wait = limit;
-        while has_ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            flag.store(true, Ordering::Relaxed);
-            handle.interrupt();
-            wait = REPEAT;
+        let started = Instant::now();
+        while has_ended.recv_timeout(limit.min(REPEAT)) == Err(RecvTimeoutError::Timeout) {
+            if started.elapsed() >= limit || cancelled() {
+                flag.store(true, Ordering::Relaxed);
+                handle.interrupt();
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -50,7 +54,7 @@ mod tests {
     #[test]
     fn stops_an_endless_query_and_every_later_one() {
         let connection = Connection::open_in_memory().expect("memory");
-        let (first, second, is_expired) = within(&connection, Duration::from_millis(20), |expired| {
+        let (first, second, is_expired) = within(&connection, Duration::from_millis(20), &|| false, |expired| {
             let run = || connection.query_row(ENDLESS, [], |_| Ok(()));
             (run(), run(), expired.load(Ordering::Relaxed))
         });
@@ -62,8 +66,17 @@ mod tests {
     }
 
     #[test]
+    fn stops_what_is_cancelled_long_before_the_limit() {
+        let connection = Connection::open_in_memory().expect("memory");
+        let begun = Instant::now();
+        let stopped =
+            within(&connection, Duration::from_secs(3600), &|| begun.elapsed() > REPEAT, |_| connection.query_row(ENDLESS, [], |_| Ok(())));
+        assert_eq!(stopped.expect_err("endless").sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
+    }
+
+    #[test]
     fn returns_at_once_when_the_work_is_done() {
         let connection = Connection::open_in_memory().expect("memory");
-        assert!(!within(&connection, Duration::from_secs(3600), |expired| expired.load(Ordering::Relaxed)));
+        assert!(!within(&connection, Duration::from_secs(3600), &|| false, |expired| expired.load(Ordering::Relaxed)));
     }
 }

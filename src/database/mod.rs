@@ -23,7 +23,8 @@ mod source;
 mod vfs;
 
 pub use capture::{Capture, CaptureOptions, PagePreference};
-pub use check::{CheckKind, CheckReport, Verdict, check};
+pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
+pub use deadline::Cancelled;
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use hardened::harden;
 pub use image::{Access, Image};
@@ -125,6 +126,12 @@ pub enum DatabaseError {
         table: String,
         /// What SQLite said.
         source: rusqlite::Error,
+    },
+    /// Somebody cancelled it.
+    #[error("reading database '{}' was cancelled", path.display())]
+    Cancelled {
+        /// Resolved.
+        path: PathBuf,
     },
     /// There is no such table, or it is a view or a virtual table.
     #[error("'{table}' is not a table with content of its own")]

@@ -1,9 +1,11 @@
 //! The edge: clock, randomness, host, processors. Everything below gets them handed in.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use super::progress::{Progress, Unwatched};
 use crate::bundle::{Host, UtcTime};
 use crate::crypto::Entropy;
 
@@ -17,17 +19,19 @@ pub struct Environment {
     pub host: Host,
     /// Threads that pack, open and check frames, at least 1.
     pub workers: usize,
+    /// Is told how operations go, and may stop them.
+    pub progress: Arc<dyn Progress>,
 }
 
 impl Environment {
-    /// The real one.
+    /// The real one, watched by nobody.
     pub fn system() -> Environment {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let uid = rustix::process::getuid().as_raw();
         let host = Host { name, os: std::env::consts::OS.to_owned(), arch: std::env::consts::ARCH.to_owned(), user: user_name(uid), uid };
         // More than eight threads cost memory and gain nothing against a single reader.
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        Environment { clock: SystemTime::now, entropy: Box::new(OsEntropy), host, workers }
+        Environment { clock: SystemTime::now, entropy: Box::new(OsEntropy), host, workers, progress: Arc::new(Unwatched) }
     }
 
     pub(super) fn now(&self) -> UtcTime {

@@ -111,6 +111,9 @@ pub enum Failure {
         /// Bytes free.
         available_bytes: u64,
     },
+    /// [`Progress::is_cancelled`](super::Progress::is_cancelled) said so, before anything was published.
+    #[error("interrupted, nothing was written")]
+    Cancelled,
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),

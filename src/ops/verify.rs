@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::progress::{Phase, Watched, heed};
 use super::{Environment, Failure};
 use crate::bundle::{
-    BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Nowhere, PublicCore, SlotFacts, read_front,
-    unlock,
+    BundleError, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Medium as _, Nowhere, PublicCore, SlotFacts,
+    read_front, unlock,
 };
 use crate::crypto::Digest;
 use crate::files::{FileError, Folder, open_regular};
@@ -48,8 +49,14 @@ impl Verification {
     /// # Errors
     /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`].
     pub fn run(path: &Path, request: VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
+        heed(&environment.progress, Verification::examine(path, request, ring, environment))
+    }
+
+    fn examine(path: &Path, request: VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
         let level = level_of(request.level, ring)?;
-        let medium = open_bundle(path)?;
+        let file = open_bundle(path)?;
+        let medium = Watched::new(&file, &environment.progress);
+        let _phase = Phase::begin(&environment.progress, "verifying", medium.length().ok());
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let mut front = read_front(&medium).map_err(failure)?;
         let unlocked = level.needs_key().then(|| unlock(&medium, &front, ring)).transpose();
@@ -57,8 +64,9 @@ impl Verification {
         let mut sink = Nowhere;
         let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
         let outcome = examination.run().map_err(failure)?;
-        let size_bytes = medium.metadata().map_err(FileError::io("look at", path))?.len();
+        let size_bytes = medium.length().map_err(FileError::io("look at", path))?;
         let manifest = unlocked.and_then(|unlocked| unlocked.manifest().cloned());
+        environment.progress.note(&format!("verified '{}', {level}: {} findings", path.display(), outcome.findings.len()));
         let Front { core, slots, .. } = front;
         Ok(Verification {
             path: path.to_owned(),

@@ -33,6 +33,7 @@ pub fn options(scratch: &ScratchSpace) -> CaptureOptions<'_> {
         scratch,
         pages: PagePreference::Auto,
         clock: &|| SystemTime::UNIX_EPOCH,
+        cancelled: &|| false,
     }
 }
 
