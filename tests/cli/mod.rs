@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod pty;
 pub mod surgery;
 
 use std::collections::BTreeMap;
