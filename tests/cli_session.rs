@@ -55,7 +55,7 @@ fn left_on(screen: &str) -> Vec<String> {
         for part in line.trim_end_matches('\r').split('\r') {
             let part = part.split("\u{1b}[2K").last().unwrap_or_default();
             if part.len() >= shown.len() || line.contains("\u{1b}[2K") {
-                part.clone_into(&mut shown)
+                part.clone_into(&mut shown);
             }
         }
         shown.trim_end().to_owned()

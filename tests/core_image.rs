@@ -150,6 +150,50 @@ fn after_use_the_process_holds_no_passphrase_and_no_key() {
     assert_clean("a descriptor", &image, &home);
 }
 
+/// As [`image_after`], for a passphrase that `talk` types at the prompt.
+fn image_after_prompt(home: &Home, arguments: &[&str], talk: impl FnOnce(&mut Session)) -> Option<Vec<u8>> {
+    let (ours, theirs) = rustix::pipe::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&theirs, 4096).unwrap();
+    let mut session = Session::start(home, arguments, |command| {
+        command.stdout(theirs);
+    })?;
+    talk(&mut session);
+    poll(&mut [PollFd::new(&ours, PollFlags::IN)], None).unwrap();
+    let image = image_of(home, session.id());
+    session.type_text("\u{3}");
+    assert_eq!(session.end().0, 130);
+    image.map_err(|reason| eprintln!("skipped: gcore may not look: {reason}")).ok()
+}
+
+#[test]
+fn nothing_that_was_typed_or_proposed_at_the_prompt_stays() {
+    if !can_look() {
+        return;
+    }
+    let home = home();
+    let typed = image_after_prompt(&home, &["backup", "app.db", "--json"], |session| {
+        session.wait_for("proposal): ");
+        session.type_secret(DECOMPOSED);
+        session.wait_for("The same again: ");
+        session.type_secret(DECOMPOSED);
+    });
+    // Sealed with this passphrase alone, the bundle has no root key that the test could find out.
+    let Some(typed) = typed else { return };
+    std::fs::remove_dir_all(home.path("airkeep-vault")).unwrap();
+    assert_clean("typed", &typed, &home);
+    let mut passphrase = String::new();
+    let proposed = image_after_prompt(&home, &["backup", "app.db", "--json", "--vault", "other"], |session| {
+        session.wait_for("proposal): ");
+        session.type_secret("");
+        let screen = session.wait_for("down: ");
+        screen.lines().find_map(|line| line.strip_prefix("    ")).expect("a proposal").trim().clone_into(&mut passphrase);
+        session.type_secret(&passphrase);
+    });
+    let Some(proposed) = proposed else { return };
+    assert_clean("proposed", &proposed, &home);
+    assert!(passphrase.len() == 35 && !holds(&proposed, passphrase.as_bytes()), "the proposed passphrase is in memory");
+}
+
 #[test]
 fn the_search_finds_a_passphrase_that_is_in_use() {
     if !can_look() {

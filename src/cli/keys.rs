@@ -158,17 +158,18 @@ fn ask_twice(terminal: &mut Terminal, prompt: &str) -> Result<Passphrase, Explai
     }
 }
 
+const REMINDER: &str = "\n\nWrite it down now and keep it apart from the backups. It is shown this once, and without it nobody\n\
+     can open them.\n\n";
+
 /// Shows a new passphrase, and wants it back: who can type it has it somewhere.
 fn ask_for_proposed(terminal: &mut Terminal) -> Result<Passphrase, Explained> {
     let text = proposal::propose(&mut *super::environment().entropy);
     let proposed = typed(&text)?;
-    let shown = Zeroizing::new(format!(
-        "\nA new passphrase, drawn at random ({} bits):\n\n    {}\n\nWrite it down now and keep it apart from the backups. It is shown this once, and without it nobody\n\
-         can open them.\n\n",
-        proposal::BITS,
-        *text
-    ));
-    terminal.show(&shown).map_err(|error| no_answer(&error))?;
+    let head = format!("\nA new passphrase, drawn at random ({} bits):\n\n    ", proposal::BITS);
+    // Piece by piece: a text put together would leave copies behind while it grows.
+    for piece in [&head, &*text, REMINDER] {
+        terminal.show(piece).map_err(|error| no_answer(&error))?;
+    }
     for prompt in ["Type it back, as you wrote it down: ", "That is not it. Type it back: ", "Nor is that. Once more: "] {
         let answer = ask(terminal, prompt)?;
         if !answer.is_empty() && typed(&answer)?.is_same(&proposed) {

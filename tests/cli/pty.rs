@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,7 +34,7 @@ impl Session {
         adjust(&mut command);
         let child = command.spawn().unwrap();
         drop(command);
-        Some(Session { child, terminal: File::from(OwnedFd::from(master)), screen: String::new() })
+        Some(Session { child, terminal: File::from(master), screen: String::new() })
     }
 
     /// Reads the screen until this text has appeared behind what was read before; gives all that was read now.
