@@ -4,6 +4,7 @@ mod cli;
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 
 use cli::pty::Session;
 use cli::{Home, PASSPHRASE, assert_same_tree, finish, read_until};
@@ -41,10 +42,18 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Exit code and what was printed; one that hangs is killed, and has no exit code then.
 fn ended(mut child: Child) -> (Option<i32>, String, String) {
+    let pid = Pid::from_child(&child);
+    let (_running, has_ended) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if has_ended.recv_timeout(cli::PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
     let (mut stdout, mut stderr) = (String::new(), String::new());
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    child.stdout.take().map(|mut stream| stream.read_to_string(&mut stdout).unwrap());
     (child.wait().unwrap().code(), stdout, stderr)
 }
 
@@ -151,6 +160,26 @@ fn each_signal_in_each_phase_leaves_nothing() {
 }
 
 #[test]
+fn an_interrupted_change_of_keys_says_how_far_it_came_and_is_finished_by_another() {
+    let home = Home::new();
+    drop(home.database("app.db"));
+    home.key("key");
+    home.write("new", PASSPHRASE, 0o600);
+    (0..8).for_each(|_| home.seal(&["app.db", "--key-file", "key", "--no-verify"]));
+    let rotate = ["key", "rotate", "airkeep-vault", "--key-file", "key", "--new-passphrase-file", "new"];
+    let mut child = piped(home.airkeep([&rotate[..], &["-v"]].concat()));
+    read_until(child.stderr.as_mut().unwrap(), "changed the keys of ");
+    send(&child, Signal::INT);
+    let (code, stdout, stderr) = ended(child);
+    // A passphrase takes a tenth of a second for each of the others: the signal is there before the last.
+    assert!(code == Some(130) && stderr.contains("airkeep: interrupted after ") && stderr.contains("of 8 bundles"), "{code:?} {stderr}");
+    assert!(stdout.starts_with("changed "), "what was done is listed: {stdout}");
+    assert!(!home.tree().keys().any(|path| path.to_string_lossy().ends_with(".partial")));
+    home.succeeds(&rotate);
+    home.succeeds(&["verify", "airkeep-vault", "--passphrase-file", "new", "--level", "2"]);
+}
+
+#[test]
 fn an_interrupted_run_gives_its_json_object() {
     let home = home_with_much_data();
     let mut child = piped(home.airkeep([&SLOW[..], &["-v", "--json"]].concat()));
@@ -195,11 +224,11 @@ fn a_report_that_nobody_reads_does_not_hold_up_ctrl_c() {
     let home = Home::with_bundle();
     let (ours, theirs) = rustix::pipe::pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&theirs, 4096).unwrap();
-    let mut child = home.airkeep(["completions", "bash"]).stdout(theirs).stderr(Stdio::piped()).spawn().unwrap();
+    let child = home.airkeep(["completions", "bash"]).stdout(theirs).stderr(Stdio::piped()).spawn().unwrap();
     // Something is there, and more than fits is to come.
     rustix::event::poll(&mut [rustix::event::PollFd::new(&ours, rustix::event::PollFlags::IN)], None).unwrap();
     send(&child, Signal::INT);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(ended(child).0, Some(130));
 }
 
 const FIRST: &str = "Passphrase (at least 14 bytes; empty for a proposal): ";

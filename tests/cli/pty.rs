@@ -4,11 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::{AIRKEEP, Home, has};
+use super::{AIRKEEP, Home, PATIENCE, has};
 
 /// A run of the program whose keyboard and screen the test holds.
 pub struct Session {
@@ -86,6 +87,9 @@ impl Session {
 
     /// Reads what is there; false once nobody has the terminal open any more.
     fn read(&mut self) -> bool {
+        let mut ends = [PollFd::new(&self.terminal, PollFlags::IN)];
+        let patience = Timespec { tv_sec: PATIENCE.as_secs() as _, tv_nsec: 0 };
+        assert_ne!(poll(&mut ends, Some(&patience)).unwrap(), 0, "the program hangs: {}", self.screen.escape_debug());
         let mut buffer = [0; 4096];
         match self.terminal.read(&mut buffer) {
             Ok(count @ 1..) => {
