@@ -24,8 +24,8 @@ pub mod vault;
 pub use bundle::{Compression, Keyring, Label, Level, TrustedSigners};
 pub use crypto::{Fingerprint, KeyFileKey, Passphrase, PassphraseError};
 pub use ops::{
-    Backup, BackupReport, Environment, Failure, Init, Restore, RestoreReport, SigningKeyPlace, SourceSpec, Verification, VerifyRequest,
-    inspect,
+    Backup, BackupReport, Environment, Failure, Init, Progress, Restore, RestoreReport, SigningKeyPlace, SourceSpec, Verification,
+    VerifyRequest, inspect,
 };
 
 /// The code in the README is compiled as a test of the documentation.

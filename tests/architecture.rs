@@ -16,8 +16,12 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 19] = [
+const CRATES: [(&str, &[&str]); 23] = [
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("signal_hook", &["cli"]),
     ("tar", &["bundle"]),
     ("flate2", &["bundle"]),
     ("zstd", &["bundle"]),

@@ -4,7 +4,22 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 8] = ["init", "backup", "verify", "restore", "info", "key", "signer", "recover-text"];
+const COMMANDS: [&str; 12] =
+    ["init", "backup", "verify", "restore", "list", "info", "key", "signer", "audit", "recover-text", "completions", "man"];
+/// Those that hold further commands, and these.
+const NESTED: [(&str, &[&str]); 3] =
+    [("key", &["list", "add", "remove", "rotate", "new"]), ("signer", &["show", "rotate"]), ("audit", &["show", "verify", "export"])];
+
+/// The words of every command, each before those in it.
+fn paths() -> Vec<Vec<&'static str>> {
+    let mut paths = Vec::new();
+    for command in COMMANDS {
+        paths.push(vec![command]);
+        let parts = NESTED.iter().filter(|(outer, _)| *outer == command).flat_map(|(_, parts)| *parts);
+        paths.extend(parts.map(|part| vec![command, *part]));
+    }
+    paths
+}
 
 #[test]
 fn help_is_the_golden_text() {
@@ -13,10 +28,10 @@ fn help_is_the_golden_text() {
         let kind = if flag == "-h" { "short" } else { "long" };
         let help = home.succeeds(&[flag]);
         assert_golden(&format!("help-{kind}.txt"), &help);
-        for command in COMMANDS {
-            let help = home.succeeds(&[command, flag]);
+        for path in paths() {
+            let help = home.succeeds(&[&path[..], &[flag]].concat());
             assert_harmless(&help);
-            assert_golden(&format!("help-{kind}-{command}.txt"), &help);
+            assert_golden(&format!("help-{kind}-{}.txt", path.join("-")), &help);
         }
     }
 }
@@ -24,9 +39,10 @@ fn help_is_the_golden_text() {
 #[test]
 fn long_help_has_examples_and_exit_codes_that_fit_a_line() {
     let home = Home::new();
-    for command in COMMANDS {
-        let help = home.succeeds(&[command, "--help"]);
-        assert!(help.contains("\nExamples:\n  ") && help.contains("\nExit codes:\n   0  success\n"), "{help}");
+    for path in paths() {
+        let help = home.succeeds(&[&path[..], &["--help"]].concat());
+        assert!(help.contains("\nExamples:\n  ") && help.contains("\nExit codes:\n    0  success\n"), "{help}");
+        assert!(help.ends_with("  143  stopped by SIGTERM, nothing left behind\n"), "{help}");
         let examples = help.split("\nExamples:\n").nth(1).unwrap().split("\n\n").next().unwrap();
         for line in examples.lines() {
             assert!(line.starts_with("  airkeep ") || line.starts_with("  tar "), "'{line}' is no command: was it wrapped?");
@@ -47,11 +63,32 @@ fn options_of_one_command_stand_under_the_right_heading() {
 #[test]
 fn the_set_of_commands_is_known() {
     let home = Home::new();
-    let help = home.succeeds(&["-h"]);
-    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let names: Vec<&str> =
-        listed.lines().filter(|line| !line.starts_with("   ")).map(|line| line.split_whitespace().next().unwrap()).collect();
-    assert_eq!(names, [&COMMANDS[..], &["help"]].concat());
+    assert_eq!(listed(&home.succeeds(&["-h"])), [&COMMANDS[..], &["help"]].concat());
+    for command in COMMANDS {
+        let parts = NESTED.iter().find(|(outer, _)| *outer == command).map_or(Vec::new(), |(_, parts)| [parts, &["help"][..]].concat());
+        assert_eq!(listed(&home.succeeds(&[command, "-h"])), parts, "{command}");
+    }
+}
+
+/// The commands that a help text lists.
+fn listed(help: &str) -> Vec<&str> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap();
+    list.lines().filter(|line| !line.starts_with("   ")).map(|line| line.split_whitespace().next().unwrap()).collect()
+}
+
+#[test]
+fn the_reference_in_the_documentation_is_the_help() {
+    let home = Home::new();
+    let mut text = String::from(
+        "# Command reference\n\nThe help of every command, as the program prints it. This file is generated (`UPDATE_GOLDEN=1 cargo test --test\n\
+         cli_help`) and tested against the program.\n",
+    );
+    for path in [vec![vec![]], paths()].concat() {
+        let help = home.succeeds(&[&path[..], &["--help"]].concat());
+        let name = [&["airkeep"], &path[..]].concat().join(" ");
+        text += &format!("\n{} {name}\n\n```text\n{help}```\n", if path.is_empty() { "##" } else { "###" });
+    }
+    assert_golden("../../docs/cli.md", &text);
 }
 
 #[test]
@@ -71,7 +108,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 30] = [
+const WRONG: [(&str, &[&str]); 69] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -102,6 +139,45 @@ const WRONG: [(&str, &[&str]); 30] = [
     ("info-two-bundles", &["info", "a.akb", "b.akb"]),
     ("info-level", &["info", "a.akb", "--level", "0"]),
     ("recover-text-with-argument", &["recover-text", "app.akb"]),
+    ("recover-text-json-with-value", &["recover-text", "--json=yes"]),
+    ("quiet-and-verbose", &["-q", "-v", "info", "a.akb"]),
+    ("quiet-in-front-verbose-behind", &["-q", "info", "a.akb", "-v"]),
+    ("verbose-in-front-quiet-behind", &["--verbose", "info", "a.akb", "--quiet"]),
+    ("quiet-and-verbose-behind", &["key", "list", "vault", "-qv"]),
+    ("quiet-twice", &["info", "a.akb", "-q", "-q"]),
+    ("quiet-with-value", &["info", "a.akb", "--quiet=yes"]),
+    ("backup-empty-check", &["backup", "app.db", "--check", ""]),
+    ("backup-empty-codec", &["backup", "app.db", "--compression", ""]),
+    ("backup-timeout-over-a-day", &["backup", "app.db", "--busy-timeout", "86401"]),
+    ("backup-negative-descriptor", &["backup", "app.db", "--passphrase-fd=-1"]),
+    ("backup-huge-descriptor", &["backup", "app.db", "--passphrase-fd", "99999999999"]),
+    ("backup-tag-twice", &["backup", "app.db", "--tag", "a", "--tag", "b"]),
+    ("backup-no-verify-twice", &["backup", "app.db", "--no-verify", "--no-verify"]),
+    ("backup-level", &["backup", "app.db", "--level", "3"]),
+    ("backup-empty-label", &["backup", "=app.db"]),
+    ("backup-label-in-upper-case", &["backup", "Main=app.db"]),
+    ("backup-label-without-database", &["backup", "main="]),
+    ("verify-negative-level", &["verify", "app.akb", "--level=-1"]),
+    ("verify-level-twice", &["verify", "app.akb", "--level", "0", "--level", "2"]),
+    ("verify-restore-flag", &["verify", "app.akb", "--to", "out"]),
+    ("restore-target-twice", &["restore", "app.akb", "--to", "a", "--to", "b"]),
+    ("restore-target-without-value", &["restore", "app.akb", "--to"]),
+    ("restore-vault", &["restore", "app.akb", "--to", "a", "--vault", "b"]),
+    ("restore-new-keys", &["restore", "app.akb", "--to", "a", "--new-keys"]),
+    ("info-target", &["info", "a.akb", "--to", "out"]),
+    ("key-unknown-command", &["key", "replace", "vault"]),
+    ("key-list-nothing", &["key", "list"]),
+    ("key-list-with-key", &["key", "list", "vault", "--key-file", "key"]),
+    ("key-add-nothing", &["key", "add"]),
+    ("key-remove-nothing", &["key", "remove"]),
+    ("key-remove-without-slot", &["key", "remove", "vault"]),
+    ("key-remove-short-slot", &["key", "remove", "vault", "0a1b2c3"]),
+    ("key-remove-slot-in-upper-case", &["key", "remove", "vault", "0A1B2C3D"]),
+    ("key-remove-new-key", &["key", "remove", "vault", "0a1b2c3d", "--new-key-file", "key"]),
+    ("key-rotate-two-vaults", &["key", "rotate", "a", "b"]),
+    ("key-new-nothing", &["key", "new"]),
+    ("completions-unknown-shell", &["completions", "tcsh"]),
+    ("man-with-argument", &["man", "backup"]),
 ];
 
 #[test]
@@ -146,4 +222,91 @@ fn a_label_clash_is_a_usage_error_that_shows_the_remedy() {
     keys.iter().for_each(|key| home.key(key));
     let flags = keys.iter().flat_map(|key| ["--key-file", key.as_str()]);
     home.refuses(2, "17 keys", &["backup", "app.db"].into_iter().chain(flags).collect::<Vec<_>>());
+}
+
+#[test]
+fn quiet_and_verbose_work_in_front_and_behind() {
+    let home = Home::with_bundle();
+    let command = ["verify", "airkeep-vault", "--key-file", "key"];
+    for flag in ["-q", "--quiet"] {
+        for arguments in [[&[flag], &command[..]].concat(), [&command[..], &[flag]].concat()] {
+            let run = home.run(&arguments);
+            assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""), "{arguments:?}");
+        }
+    }
+    for flag in ["-v", "--verbose"] {
+        for arguments in [[&[flag], &command[..]].concat(), [&command[..], &[flag]].concat()] {
+            let run = home.run(&arguments);
+            assert!(run.stdout.starts_with("ok       L4") && run.stderr.contains(" s: verified '"), "{arguments:?}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn quiet_keeps_warnings_errors_json_and_what_was_asked_for() {
+    let home = Home::with_bundle();
+    let warned = home.run(["-q", "verify", "app.akb"]);
+    assert_eq!((warned.code, warned.stdout.as_str(), warned.stderr.starts_with("airkeep: warning: ")), (0, "", true), "{warned:?}");
+    assert_eq!(home.run(["-q", "verify", "missing.akb"]).code, 10);
+    assert_eq!(home.json(&["-q", "verify", "app.akb", "--json"])["level"], "L0");
+    for asked in [&["info", "app.akb"][..], &["key", "list", "app.akb"], &["recover-text"], &["completions", "bash"], &["man"]] {
+        assert_eq!(home.succeeds(&[asked, &["-q"]].concat()), home.succeeds(asked));
+    }
+    let mut bundle = home.read("app.akb");
+    let place = bundle.len() / 2;
+    bundle[place] ^= 1;
+    home.write("app.akb", bundle, 0o600);
+    let hurt = home.run(["-q", "verify", "app.akb", "--key-file", "key"]);
+    assert!(hurt.code == 13 && hurt.stdout.starts_with("DAMAGED"), "what is wrong is said, however quiet: {hurt:?}");
+}
+
+#[test]
+fn completions_are_scripts_of_their_shells() {
+    let home = Home::new();
+    for (shell, mark) in [
+        ("bash", "complete -F _airkeep"),
+        ("zsh", "#compdef airkeep"),
+        ("fish", "complete -c airkeep"),
+        ("elvish", "edit:completion"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let script = home.succeeds(&["completions", shell]);
+        assert!(script.contains(mark) && script.contains("recover-text"), "{shell}: {script}");
+    }
+    if !cli::has("bash") {
+        return eprintln!("skipped: no bash to try the completions in");
+    }
+    home.write("airkeep.bash", home.succeeds(&["completions", "bash"]), 0o600);
+    let complete = |words: &str, place: usize| {
+        let script = format!(
+            "source ./airkeep.bash; COMP_WORDS=({words}); COMP_CWORD={place}; _airkeep airkeep \"${{COMP_WORDS[{place}]}}\" \"${{COMP_WORDS[{}]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            place - 1
+        );
+        let run = cli::finish(home.program("bash").args(["--norc", "-c", &script]));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout.trim().to_owned()
+    };
+    assert_eq!(complete("airkeep re", 1), "restore recover-text");
+    assert_eq!(complete("airkeep key ro", 2), "rotate");
+    assert_eq!(complete("airkeep backup --compr", 2), "--compression");
+    assert_eq!(complete("airkeep backup --check q", 3), "quick");
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command() {
+    let home = Home::new();
+    home.folder("man1");
+    let printed = home.succeeds(&["man"]);
+    assert!(printed.contains(".TH airkeep 1") && printed.contains("airkeep\\-backup(1)"), "{printed}");
+    home.succeeds(&["man", "--out", "man1"]);
+    let once = home.tree();
+    home.succeeds(&["man", "--out", "man1"]);
+    cli::assert_same_tree(&once, &home.tree());
+    for path in [vec![vec![]], paths()].concat() {
+        let name = [&["airkeep"], &path[..]].concat().join("-");
+        let page = String::from_utf8(home.read(&format!("man1/{name}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH {name} 1")) && page.contains("Exit codes:"), "{name}: {page}");
+    }
+    assert_eq!(home.tree().len(), 1 + 1 + paths().len(), "one page for each command");
+    home.refuses(10, "no/where", &["man", "--out", "no/where"]);
 }

@@ -131,6 +131,10 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.read("airkeep info", &parsed(&home, 0, &["info", "app.akb", "--json", "--key-file", "key"]));
     reader.read("airkeep restore", &parsed(&home, 0, &["restore", "app.akb", "--json", "--key-file", "key", "--to", "out"]));
     reader.read("airkeep recover-text", &parsed(&home, 0, &["recover-text", "--json"]));
+    reader.read("airkeep completions", &parsed(&home, 0, &["completions", "zsh", "--json"]));
+    reader.read("airkeep man", &parsed(&home, 0, &["man", "--json"]));
+    home.folder("pages");
+    reader.read("airkeep man", &parsed(&home, 0, &["man", "--json", "--out", "pages"]));
 
     let mut hurt = home.read("app.akb");
     surgery::flip(&mut hurt, "frames/00000001");

@@ -244,7 +244,7 @@ fn talk(home: &Home, line: &str, dialog: &[(&str, &str)], wait: impl Fn(&str)) -
     Some((code, seen))
 }
 
-const FIRST: &str = "Passphrase (at least 14 bytes): ";
+const FIRST: &str = "Passphrase (at least 14 bytes; empty for a proposal): ";
 const SECOND: &str = "The same again: ";
 
 #[test]

@@ -63,6 +63,9 @@ pub enum BundleError {
     /// The bundle is not what was sealed.
     #[error("the bundle is damaged or was changed")]
     Damaged(#[source] Box<Damage>),
+    /// Whoever reads the medium wants no more.
+    #[error("the pass was cancelled")]
+    Cancelled,
     /// A worker thread ended early: a bug.
     #[error("a worker thread stopped unexpectedly")]
     WorkerLost,

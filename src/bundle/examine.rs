@@ -96,12 +96,15 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
     /// Goes over the whole file.
     ///
     /// # Errors
-    /// Only what is not the bundle's fault: the sink's errors and lost workers. Damage is in the outcome.
+    /// Only what is not the bundle's fault: the sink's errors, lost workers, a reader who wants no more. Damage is in the outcome.
     pub fn run(mut self) -> Result<Outcome, S::Error> {
         let mut walk = Walk::new(self.medium, self.front);
         let mut held: Option<(u64, u64, u64)> = None;
         let index_at = loop {
             let step = walk.step();
+            if self.medium.is_cancelled() {
+                return Err(BundleError::Cancelled.into());
+            }
             if let Some((number, offset, size)) = held.take() {
                 let is_last = self.index.map_or(matches!(step, Step::Index { .. }), |index| number + 1 == index.offsets.len() as u64);
                 self.submit(number, offset, size, is_last)?;

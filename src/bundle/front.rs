@@ -85,18 +85,30 @@ impl Unlocked {
     }
 }
 
+/// Reads the public core and nothing else: enough to tell which bundle a file claims to be, for a list of thousands. Its sum is not checked.
+///
+/// # Errors
+/// As [`read_front`].
+pub fn read_core(medium: &(impl Medium + ?Sized)) -> Result<PublicCore, BundleError> {
+    PublicCore::decode(&read_stored_core(&mut Cursor { medium, offset: 0 })?)
+}
+
+fn read_stored_core(cursor: &mut Cursor<'_, impl Medium + ?Sized>) -> Result<Vec<u8>, BundleError> {
+    match cursor.member(member::CORE, CORE_MAX) {
+        // Shorter than one header, or something else where the first header must be.
+        Err(Damage::Header { .. }) => Err(BundleError::NotABundle),
+        Err(Damage::Cut { .. }) if cursor.medium.length().is_ok_and(|length| length < BLOCK) => Err(BundleError::NotABundle),
+        other => Ok(other?),
+    }
+}
+
 /// Reads and checks the public members in front of the frames.
 ///
 /// # Errors
 /// [`BundleError::NotABundle`], [`BundleError::Damaged`], [`BundleError::Unsupported`], [`BundleError::Limit`].
 pub fn read_front(medium: &(impl Medium + ?Sized)) -> Result<Front, BundleError> {
     let mut cursor = Cursor { medium, offset: 0 };
-    let core_stored = match cursor.member(member::CORE, CORE_MAX) {
-        // Shorter than one header, or something else where the first header must be.
-        Err(Damage::Header { .. }) => return Err(BundleError::NotABundle),
-        Err(Damage::Cut { .. }) if medium.length().is_ok_and(|length| length < BLOCK) => return Err(BundleError::NotABundle),
-        other => other?,
-    };
+    let core_stored = read_stored_core(&mut cursor)?;
     let slots_stored = cursor.member(member::SLOTS, SLOTS_LEN)?;
     let mac_stored = cursor.member(member::SLOTS_MAC, 65)?;
     let sums_stored = cursor.member(member::SLOTS_SUMS, TEXT_MAX)?;

@@ -17,6 +17,11 @@ pub trait Medium {
     /// # Errors
     /// `UnexpectedEof` beyond the end, else what the system says.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Whether whoever reads wants no more: a pass then ends with [`BundleError::Cancelled`](super::BundleError::Cancelled).
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 impl Medium for File {

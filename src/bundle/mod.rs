@@ -32,7 +32,7 @@ pub use codec::{Codec, CodecError, Compression, CompressionError};
 pub use core::{CoreFacts, JournalHead, Kind, Predecessor, PublicCore, SetRef};
 pub use error::{BundleError, Damage, Finding};
 pub use examine::{Examination, Outcome};
-pub use front::{Front, Unlocked, read_front, unlock};
+pub use front::{Front, Unlocked, read_core, read_front, unlock};
 pub use index::Entry;
 pub use label::{EntryPath, Label, NameError, SetName};
 pub use level::Level;

@@ -94,6 +94,9 @@ fn copy(medium: &(impl Medium + ?Sized), mut offset: u64, out: &mut impl Write) 
     let end = medium.length().map_err(|source| BundleError::Read { source })?;
     let mut buffer = vec![0; 1 << 20];
     while offset < end {
+        if medium.is_cancelled() {
+            return Err(BundleError::Cancelled);
+        }
         let part = &mut buffer[..(end - offset).min(1 << 20) as usize];
         medium.read_at(offset, part).map_err(unreadable(offset))?;
         out.write_all(part).map_err(|source| BundleError::Write { source })?;

@@ -102,7 +102,7 @@ impl<'m, M: Medium + ?Sized> Walk<'m, M> {
     fn search(&self) -> Option<Found> {
         let mut buffer = vec![0; SEARCH];
         let mut offset = self.offset + BLOCK;
-        while offset + BLOCK <= self.end {
+        while offset + BLOCK <= self.end && !self.medium.is_cancelled() {
             let len = (self.end - offset).min(SEARCH as u64) / BLOCK * BLOCK;
             let part = &mut buffer[..len as usize];
             if self.medium.read_at(offset, part).is_err() {
@@ -121,7 +121,8 @@ impl<'m, M: Medium + ?Sized> Walk<'m, M> {
     /// Reads block by block where a larger read failed; what cannot be read counts as zeros, which are no header.
     fn read_blocks(&self, offset: u64, part: &mut [u8]) {
         for (at, block) in (offset..).step_by(BLOCK as usize).zip(part.chunks_exact_mut(BLOCK as usize)) {
-            if self.medium.read_at(at, block).is_err() {
+            // A failing disc takes seconds for each block: nobody is to wait for a hundred of them.
+            if self.medium.is_cancelled() || self.medium.read_at(at, block).is_err() {
                 block.fill(0);
             }
         }

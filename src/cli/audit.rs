@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use airkeep::Environment;
 use airkeep::bundle::UtcTime;
 use airkeep::journal::{Event, Record};
 use airkeep::ops::{Audit, AuditReport, journal_of};
-use airkeep::Environment;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -213,7 +213,11 @@ fn judged(report: &AuditReport) -> Report {
     }
     let error = verified.faults.first().map(|fault| {
         let message = format!("the journal is not to be believed from record {} on: it {}", fault.record, fault.kind);
-        Explained::new(Exit::Chain, message, Some("compare with copies that were carried out; 'airkeep audit show' still shows what is there"))
+        Explained::new(
+            Exit::Chain,
+            message,
+            Some("compare with copies that were carried out; 'airkeep audit show' still shows what is there"),
+        )
     });
     if error.is_none() {
         let _ = writeln!(

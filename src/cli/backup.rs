@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airkeep::database::CheckKind;
-use airkeep::{Backup, BackupReport, Compression, Environment, Label, SourceSpec};
+use airkeep::{Backup, BackupReport, Compression, Label, SourceSpec};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -105,7 +105,7 @@ impl Arguments {
         backup.signing_key = self.signing.place();
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
-        let mut environment = Environment::system();
+        let mut environment = super::environment();
         let report = backup.run(&ring, &mut environment)?;
         Ok(render(report, self.compression).with_shortfalls(environment))
     }

@@ -10,6 +10,8 @@ use airkeep::files::FileError;
 use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
 
+use super::signals;
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -35,11 +37,17 @@ pub enum Exit {
     Chain,
     /// A bug.
     Bug,
+    /// SIGHUP.
+    HungUp,
+    /// SIGINT, Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Exit; 11] = [
+    pub const ALL: [Exit; 14] = [
         Exit::Success,
         Exit::Failed,
         Exit::Usage,
@@ -51,7 +59,12 @@ impl Exit {
         Exit::Unsupported,
         Exit::Chain,
         Exit::Bug,
+        Exit::HungUp,
+        Exit::Interrupted,
+        Exit::Terminated,
     ];
+    /// Those that a signal gives, as a shell counts them: 128 and its number. Every command can end so.
+    pub const SIGNALS: [Exit; 3] = [Exit::HungUp, Exit::Interrupted, Exit::Terminated];
 
     /// The number that the process ends with.
     pub fn code(self) -> u8 {
@@ -67,6 +80,9 @@ impl Exit {
             Exit::Unsupported => 14,
             Exit::Chain => 16,
             Exit::Bug => 70,
+            Exit::HungUp => 129,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         }
     }
 
@@ -84,6 +100,9 @@ impl Exit {
             Exit::Unsupported => "not a database, or a format or limit that is not supported",
             Exit::Chain => "the journal is not to be believed: records were changed, removed or added",
             Exit::Bug => "a bug in airkeep",
+            Exit::HungUp => "stopped by SIGHUP, nothing left behind",
+            Exit::Interrupted => "stopped by SIGINT (Ctrl-C), nothing left behind",
+            Exit::Terminated => "stopped by SIGTERM, nothing left behind",
         }
     }
 
@@ -101,6 +120,9 @@ impl Exit {
             Exit::Unsupported => "unsupported",
             Exit::Chain => "chain",
             Exit::Bug => "bug",
+            Exit::HungUp => "hung-up",
+            Exit::Interrupted => "interrupted",
+            Exit::Terminated => "terminated",
         }
     }
 
@@ -108,7 +130,11 @@ impl Exit {
     pub fn of(failure: &Failure) -> Exit {
         match failure {
             Failure::Source { source, .. } => Exit::of_database(source),
-            Failure::DoubleLabel { .. } | Failure::TargetExists { .. } | Failure::Signed { .. } | Failure::Unsigned { .. } => Exit::Usage,
+            Failure::DoubleLabel { .. }
+            | Failure::TargetExists { .. }
+            | Failure::Signed { .. }
+            | Failure::Unsigned { .. }
+            | Failure::OtherSet { .. } => Exit::Usage,
             Failure::Vault(error) => Exit::of_vault(error),
             Failure::OtherKeys { .. }
             | Failure::NoKey { .. }
@@ -122,6 +148,7 @@ impl Exit {
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,
             Failure::Journal(_) => Exit::Failed,
+            Failure::Cancelled => signals::caught().unwrap_or(Exit::Interrupted),
             Failure::File(error) => Exit::of_file(error),
         }
     }
@@ -147,7 +174,7 @@ impl Exit {
 
     fn of_bundle(error: &BundleError) -> Exit {
         match error {
-            BundleError::Write { .. } | BundleError::Read { .. } => Exit::Failed,
+            BundleError::Write { .. } | BundleError::Read { .. } | BundleError::Cancelled => Exit::Failed,
             BundleError::KeyCount { .. } | BundleError::LastSlot => Exit::Usage,
             BundleError::KeyRejected => Exit::Key,
             BundleError::NotABundle | BundleError::Damaged(_) => Exit::Integrity,
@@ -174,11 +201,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The section of a help text.
+/// The section of a help text. What signals give is added where it is not listed.
 pub fn table(exits: &[Exit]) -> String {
     let mut text = String::from("Exit codes:");
-    for exit in exits {
-        let _ = write!(text, "\n  {:>2}  {}", exit.code(), exit.meaning());
+    for exit in exits.iter().chain(Exit::SIGNALS.iter().filter(|exit| !exits.contains(exit))) {
+        let _ = write!(text, "\n  {:>3}  {}", exit.code(), exit.meaning());
     }
     text
 }

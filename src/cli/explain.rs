@@ -58,7 +58,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")
         }
         Failure::Damaged { .. } => Some("try another copy; the database itself is whole, and --accept-damage restores it all the same"),
-        Failure::NoBundle { .. } | Failure::NoLabel { .. } => None,
+        Failure::NoBundle { .. } | Failure::NoLabel { .. } | Failure::Cancelled => None,
         Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
         Failure::TargetExists { .. } => Some("restore into a new or empty folder: --to DIR"),
@@ -68,6 +68,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NoSigningKey { .. } => Some("name it with --signing-key FILE"),
         Failure::Signed { .. } => Some("'airkeep signer rotate' gives it another signing key"),
         Failure::Unsigned { .. } => Some("'airkeep init' gives the vault a signing key"),
+        Failure::OtherSet { .. } => Some("name bundles that this vault sealed"),
         Failure::NoVault { .. } => Some("make one with 'airkeep init'"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
         Failure::Scratch { .. } => Some("name a folder with room for the largest database: --scratch DIR, or verify with --level 3"),

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use airkeep::Init;
 use airkeep::bundle::SetName;
-use airkeep::{Environment, Init};
 use clap::Args;
 
 use super::exit::{self, Exit};
@@ -38,7 +38,7 @@ impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };
-        let mut environment = Environment::system();
+        let mut environment = super::environment();
         let report = init.run(&mut environment)?;
         let made = if report.is_new_vault { "made    " } else { "vault   " };
         let advice = "          write the fingerprint down: whoever verifies must have it from you, not from the medium\n          \

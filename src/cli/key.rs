@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use airkeep::Environment;
+use airkeep::Failure;
 use airkeep::bundle::KeyChange;
 use airkeep::ops::{Rekey, SlotReport, bundles_of, list_slots, make_key_file};
 use clap::{Args, Subcommand};
@@ -104,6 +104,11 @@ impl Arguments {
         }
     }
 
+    /// Whether the slots are what was asked for.
+    pub fn is_list(&self) -> bool {
+        matches!(self.action, Action::List(_))
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         match self.action {
@@ -146,17 +151,27 @@ fn list(target: &Path) -> Result<Report, Explained> {
 }
 
 fn change(target: &Path, rekey: &Rekey<'_>) -> Result<Report, Explained> {
-    let mut environment = Environment::system();
-    let mut result = |path: PathBuf| {
-        let changed = rekey.run(&path, &mut environment).map_err(Explained::from);
-        (path, changed)
-    };
-    let changed = bundles_of(target)?.into_iter().map(&mut result).collect();
+    let mut environment = super::environment();
+    let bundles = bundles_of(target)?;
+    let (count, mut changed) = (bundles.len(), Vec::new());
+    for path in bundles {
+        match rekey.run(&path, &mut environment) {
+            Err(Failure::Cancelled) if !changed.is_empty() => return Ok(interrupted(&changed, count)),
+            result => changed.push((path, result.map_err(Explained::from))),
+        }
+    }
     finish(changed).map(|report| report.with_shortfalls(environment))
 }
 
+/// Says which bundles have their new keys when the rest was interrupted.
+fn interrupted(changed: &[Changed], count: usize) -> Report {
+    let message = format!("interrupted after {} of {}, the others are as they were", changed.len(), screen::count(count as u64, "bundle"));
+    let exit = Exit::of(&Failure::Cancelled);
+    report(changed, Some(Explained::new(exit, message, Some("run it again to finish"))))
+}
+
 fn make(file: &Path) -> Result<Report, Explained> {
-    make_key_file(file, &mut Environment::system())?;
+    make_key_file(file, &mut super::environment())?;
     let path = file.to_string_lossy();
     let json = json!({ "key_file": path });
     let text = format!("made      {} (32 random bytes; keep a copy in a safe place)\n", screen::escape(&path));
@@ -174,10 +189,14 @@ fn finish(mut changed: Vec<Changed>) -> Result<Report, Explained> {
         changed.iter().filter_map(|(_, result)| result.as_ref().err()).map(|explained| explained.exit).max_by_key(|exit| exit.code());
     let error =
         worst.map(|exit| Explained::new(exit, format!("{failed} of {} failed", screen::count(changed.len() as u64, "bundle")), None));
+    Ok(report(&changed, error))
+}
+
+fn report(changed: &[Changed], error: Option<Explained>) -> Report {
     let text = changed.iter().map(|(path, result)| text(path, result)).collect();
     let warnings = changed.iter().filter_map(|(_, result)| result.as_ref().ok()).flat_map(warnings).collect();
     let json = json!({ "bundles": changed.iter().map(|(path, result)| object(path, result)).collect::<Vec<Value>>() });
-    Ok(Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings, error })
+    Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings, error }
 }
 
 fn warnings(report: &SlotReport) -> Vec<String> {

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 
 use super::exit::Exit;
 use super::explain::Explained;
+use super::proposal;
+use super::signals;
 use super::terminal::Terminal;
 
 const VARIABLE: &str = "AIRKEEP_PASSPHRASE";
@@ -53,7 +55,7 @@ impl NewKeyArguments {
                 let hint = "give --new-passphrase-file, --new-passphrase-fd or --new-key-file";
                 return Err(Explained::new(Exit::Key, "no new key was given, and there is no terminal to ask on", Some(hint)));
             };
-            ring.passphrases.push(ask_twice(&mut terminal, "New passphrase (at least 14 bytes): ")?);
+            ring.passphrases.push(ask_twice(&mut terminal, "New passphrase (at least 14 bytes; empty for a proposal): ")?);
         }
         check_for_sealing(&ring)?;
         Ok(ring)
@@ -131,7 +133,7 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
         return if purpose == Purpose::OpenIfGiven { Ok(None) } else { Err(no_key()) };
     };
     match purpose {
-        Purpose::Seal => ask_twice(&mut terminal, "Passphrase (at least 14 bytes): ").map(Some),
+        Purpose::Seal => ask_twice(&mut terminal, "Passphrase (at least 14 bytes; empty for a proposal): ").map(Some),
         Purpose::OpenIfGiven => {
             let answer = ask(&mut terminal, "Passphrase (empty to verify without a key): ")?;
             if answer.is_empty() { Ok(None) } else { typed(&answer).map(Some) }
@@ -141,7 +143,11 @@ fn unnamed(purpose: Purpose) -> Result<Option<Passphrase>, Explained> {
 }
 
 fn ask_twice(terminal: &mut Terminal, prompt: &str) -> Result<Passphrase, Explained> {
-    let first = typed(&ask(terminal, prompt)?)?;
+    let answer = ask(terminal, prompt)?;
+    if answer.is_empty() {
+        return ask_for_proposed(terminal);
+    }
+    let first = typed(&answer)?;
     first
         .check_for_sealing()
         .map_err(|error| Explained::new(Exit::Key, error.to_string(), Some("several words are easy to remember and hard to guess")))?;
@@ -150,6 +156,27 @@ fn ask_twice(terminal: &mut Terminal, prompt: &str) -> Result<Passphrase, Explai
         true => Ok(first),
         false => Err(Explained::new(Exit::Key, "the two passphrases differ", Some("nothing was sealed; start again"))),
     }
+}
+
+const REMINDER: &str = "\n\nWrite it down now and keep it apart from the backups. It is shown this once, and without it nobody\n\
+     can open them.\n\n";
+
+/// Shows a new passphrase, and wants it back: who can type it has it somewhere.
+fn ask_for_proposed(terminal: &mut Terminal) -> Result<Passphrase, Explained> {
+    let text = proposal::propose(&mut *super::environment().entropy);
+    let proposed = typed(&text)?;
+    let head = format!("\nA new passphrase, drawn at random ({} bits):\n\n    ", proposal::BITS);
+    // Piece by piece: a text put together would leave copies behind while it grows.
+    for piece in [&head, &*text, REMINDER] {
+        terminal.show(piece).map_err(|error| no_answer(&error))?;
+    }
+    for prompt in ["Type it back, as you wrote it down: ", "That is not it. Type it back: ", "Nor is that. Once more: "] {
+        let answer = ask(terminal, prompt)?;
+        if !answer.is_empty() && typed(&answer)?.is_same(&proposed) {
+            return Ok(proposed);
+        }
+    }
+    Err(Explained::new(Exit::Key, "the proposed passphrase was not typed back", Some("nothing was sealed; start again")))
 }
 
 fn ask(terminal: &mut Terminal, prompt: &str) -> Result<Zeroizing<String>, Explained> {
@@ -161,6 +188,9 @@ fn typed(text: &str) -> Result<Passphrase, Explained> {
 }
 
 fn no_answer(error: &std::io::Error) -> Explained {
+    if error.kind() == std::io::ErrorKind::Interrupted {
+        return airkeep::Failure::Cancelled.into();
+    }
     Explained::new(Exit::Key, format!("no passphrase from the terminal: {error}"), None)
 }
 
@@ -194,10 +224,16 @@ fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
             _ => failed(error),
         })
     };
-    let file = duplicate(number).map_or_else(by_name, Ok)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4097));
-    file.take(4097).read_to_end(&mut bytes).map_err(failed)?;
-    parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&bytes))
+    let mut file = duplicate(number).map_or_else(by_name, Ok)?;
+    let mut bytes = Zeroizing::new([0; 4097]);
+    let mut len = 0;
+    loop {
+        signals::wait_for_input(&file).map_err(|error| no_answer(&error))?;
+        match file.read(&mut bytes[len..]).map_err(failed)? {
+            0 => return parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&bytes[..len])),
+            count => len += count,
+        }
+    }
 }
 
 /// The descriptor itself, with its place in the file and whatever rights it was opened with; opening it anew by name would begin at the

@@ -2,18 +2,26 @@
 //!
 //! The only room that prints, asks, knows flags, or ends the process.
 
+mod audit;
 mod backup;
+mod completions;
 mod databases;
 mod exit;
 mod explain;
+mod export;
 mod info;
 mod init;
 mod json;
 mod key;
 mod keys;
+mod list;
+mod man;
+mod progress;
+mod proposal;
 mod recover_text;
 mod restore;
 mod screen;
+mod signals;
 mod signer;
 mod signers;
 mod terminal;
@@ -21,17 +29,25 @@ mod verify;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use airkeep::Environment;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use exit::Exit;
 use explain::Explained;
+use progress::{Display, Verbosity};
 
 #[derive(Parser)]
 #[command(name = "airkeep", version, about = ABOUT, after_long_help = after_help(), max_term_width = 100)]
 struct Arguments {
+    /// Print no progress, and nothing on success but what was asked for; warnings and errors stay
+    #[arg(short, long, global = true, display_order = 900)]
+    quiet: bool,
+    /// Tell each step and its time on standard error
+    #[arg(short, long, global = true, display_order = 900)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,10 +58,14 @@ enum Command {
     Backup(backup::Arguments),
     Verify(verify::Arguments),
     Restore(restore::Arguments),
+    List(list::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),
     Signer(signer::Arguments),
+    Audit(audit::Arguments),
     RecoverText(recover_text::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 const ABOUT: &str = "Encrypted, verifiable backups of live SQLite databases that open with stock tools";
@@ -78,6 +98,7 @@ impl Report {
 /// Runs the program.
 pub fn main() -> ExitCode {
     protect_memory();
+    signals::listen();
     std::panic::set_hook(Box::new(|panic| screen::error_line(&format!("this is a bug in airkeep: {panic}"))));
     // The hook has said what happened; the code says that it was not the user's fault.
     catch_unwind(run).unwrap_or(Exit::Bug).into()
@@ -100,16 +121,29 @@ fn run() -> Exit {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error, wants_json),
     };
+    let verbosity = match (arguments.quiet, arguments.verbose) {
+        (true, true) => return fail(None, &contradiction(), wants_json),
+        (true, false) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Normal,
+    };
+    let _ = DISPLAY.set(Display::start(verbosity));
+    let is_silent = verbosity == Verbosity::Quiet && !arguments.command.is_asked_for_text();
     let (name, wants_json, result) = match arguments.command {
         Command::Init(arguments) => ("init", arguments.json, arguments.run()),
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json, arguments.run()),
+        Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
         Command::Signer(arguments) => ("signer", arguments.json(), arguments.run()),
+        Command::Audit(arguments) => ("audit", arguments.json(), arguments.run()),
         Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
+        Command::Completions(arguments) => ("completions", arguments.json, arguments.run()),
+        Command::Man(arguments) => ("man", arguments.json, arguments.run()),
     };
+    signals::end_at_once();
     match result {
         Ok(report) => {
             for warning in &report.warnings {
@@ -118,7 +152,11 @@ fn run() -> Exit {
             if let Some(error) = &report.error {
                 screen::error(error);
             }
-            let is_printed = screen::print(&if wants_json { json::report(name, &report) } else { report.text });
+            let is_printed = match wants_json {
+                true => screen::print(&json::report(name, &report)),
+                false if is_silent && report.error.is_none() => true,
+                false => screen::print(&report.text),
+            };
             match report.error {
                 Some(error) => error.exit,
                 None if is_printed => Exit::Success,
@@ -127,6 +165,41 @@ fn run() -> Exit {
         }
         Err(explained) => fail(Some(name), &explained, wants_json),
     }
+}
+
+/// What every command works in: the system, watched by this program's display and stopped by its signals.
+fn environment() -> Environment {
+    let mut environment = Environment::system();
+    if let Some(display) = DISPLAY.get() {
+        environment.progress = Arc::clone(display) as _;
+    }
+    environment
+}
+
+static DISPLAY: OnceLock<Arc<Display>> = OnceLock::new();
+
+impl Command {
+    /// Whether its output is what a person wants, and not only the news that all went well.
+    fn is_asked_for_text(&self) -> bool {
+        match self {
+            // A fingerprint is there to be written down.
+            Command::Init(_)
+            | Command::Signer(_)
+            | Command::List(_)
+            | Command::Audit(_)
+            | Command::Info(_)
+            | Command::RecoverText(_)
+            | Command::Completions(_) => true,
+            Command::Man(arguments) => arguments.is_printed(),
+            Command::Key(arguments) => arguments.is_list(),
+            Command::Backup(_) | Command::Verify(_) | Command::Restore(_) => false,
+        }
+    }
+}
+
+/// Said here and not by clap, which does not see it when one stands in front of the command and one behind it.
+fn contradiction() -> Explained {
+    Explained::new(Exit::Usage, "the argument '--quiet' cannot be used with '--verbose'", Some("see --help"))
 }
 
 fn fail(command: Option<&str>, explained: &Explained, wants_json: bool) -> Exit {
@@ -140,12 +213,18 @@ fn fail(command: Option<&str>, explained: &Explained, wants_json: bool) -> Exit 
 /// Help and version are answers, everything else that clap says is a usage error.
 fn refuse(error: &clap::Error, wants_json: bool) -> Exit {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match screen::print(&error.to_string()) {
-            true => Exit::Success,
-            false => Exit::Failed,
-        },
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = error.render();
+            let is_coloured = screen::is_coloured(&std::io::stdout());
+            match screen::print(&if is_coloured { text.ansi().to_string() } else { text.to_string() }) {
+                true => Exit::Success,
+                false => Exit::Failed,
+            }
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            screen::print_error(&Arguments::command().render_help().to_string());
+            let text = error.render();
+            let is_coloured = screen::is_coloured(&std::io::stderr());
+            screen::print_error(&if is_coloured { text.ansi().to_string() } else { text.to_string() });
             Exit::Usage
         }
         _ => fail(None, &explain::usage(error), wants_json),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use airkeep::{Environment, Keyring, Label, Restore, RestoreReport, inspect};
+use airkeep::{Keyring, Label, Restore, RestoreReport, inspect};
 use clap::Args;
 use serde_json::json;
 
@@ -59,7 +59,7 @@ impl Arguments {
             signing_key: self.signing.place(),
             accept_damage: self.accept_damage,
         };
-        let mut environment = Environment::system();
+        let mut environment = super::environment();
         let report = restore.run(&ring, &mut environment)?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
         let sources: Vec<_> = report

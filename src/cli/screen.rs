@@ -1,7 +1,8 @@
 //! Output to a person: results on standard output, everything else on standard error, and nothing that moves the cursor.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
+use super::exit::Exit;
 use super::explain::Explained;
 
 /// Writes to standard output; false if that failed. A reader that went away has what it wanted, and is no failure.
@@ -24,24 +25,46 @@ pub fn print_error(text: &str) {
 
 /// One error line.
 pub fn error_line(text: &str) {
-    print_error(&format!("airkeep: error: {}\n", escape(text)));
+    print_error(&format!("airkeep: {} {}\n", marked("error:", RED), escape(text)));
 }
 
 /// One warning line.
 pub fn warning_line(text: &str) {
-    print_error(&format!("airkeep: warning: {}\n", escape(text)));
+    print_error(&format!("airkeep: {} {}\n", marked("warning:", YELLOW), escape(text)));
 }
 
-/// An error with its causes and its hint.
+/// An error with its causes and its hint. Who interrupts a program is told how things stand, and has made no error.
 pub fn error(explained: &Explained) {
-    error_line(&explained.message);
+    match Exit::SIGNALS.contains(&explained.exit) {
+        true => print_error(&format!("airkeep: {}\n", escape(&explained.message))),
+        false => error_line(&explained.message),
+    }
     for cause in &explained.causes {
         print_error(&format!("caused by: {}\n", escape(cause)));
     }
     if let Some(hint) = &explained.hint {
-        print_error(&format!("hint: {}\n", escape(hint)));
+        print_error(&format!("{} {}\n", marked("hint:", CYAN), escape(hint)));
     }
 }
+
+/// A word in bold and colour where standard error shows them.
+fn marked(word: &str, colour: &str) -> String {
+    if is_coloured(&std::io::stderr()) { format!("\u{1b}[1;{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
+}
+
+/// Whether a stream is a terminal on which more can be done than write lines.
+pub fn is_terminal(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// Whether a stream shows colours, and nobody said that they are not wanted (<https://no-color.org>).
+pub fn is_coloured(stream: &impl IsTerminal) -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_terminal(stream)
+}
+
+const RED: &str = "31";
+const YELLOW: &str = "33";
+const CYAN: &str = "36";
 
 /// Makes text harmless for a terminal: names, notes and messages come from files that others wrote.
 ///

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use airkeep::Environment;
 use airkeep::ops::{SignerReport, rotate_signer, show_signer};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -57,7 +56,7 @@ impl Arguments {
 
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        let mut environment = Environment::system();
+        let mut environment = super::environment();
         let report = match &self.action {
             Action::Show(signer) => show_signer(&signer.vault, &signer.signing.required_place()?, &mut environment)?,
             Action::Rotate(signer) => rotate_signer(&signer.vault, &signer.signing.required_place()?, &mut environment)?,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use airkeep::bundle::SignatureVerdict;
 use airkeep::ops::{SealSignature, bundles_of};
-use airkeep::{Environment, Failure, Keyring, Level, Verification, VerifyRequest, inspect};
+use airkeep::{Failure, Keyring, Level, Verification, VerifyRequest, inspect};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -68,18 +68,19 @@ impl Arguments {
             Some(_) => self.keys.ring(Purpose::Open)?,
             None => self.keys.ring(Purpose::OpenIfGiven)?,
         };
-        let mut environment = Environment::system();
+        let mut environment = super::environment();
         let place = self.signing.place();
         let scratch = self.scratch.or_else(|| std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from));
         let request = VerifyRequest { level: self.level, signers, scratch };
-        let mut judge = |path: PathBuf| {
-            let result = Verification::run(&path, &request, &ring, &environment).map_err(refused);
-            if let Ok(verification) = &result {
+        let mut judge = |path: PathBuf| match Verification::run(&path, &request, &ring, &environment) {
+            Err(cancelled @ Failure::Cancelled) => Err(Explained::from(cancelled)),
+            Err(failure) => Ok((path, Err(refused(failure)))),
+            Ok(verification) => {
                 verification.record(place.as_ref(), &mut environment);
+                Ok((path, Ok(verification)))
             }
-            (path, result)
         };
-        let judged = targets.into_iter().map(|target| target.map_or_else(|failed| failed, &mut judge)).collect();
+        let judged = targets.into_iter().map(|target| target.map_or_else(Ok, &mut judge)).collect::<Result<_, _>>()?;
         finish(judged).map(|report| report.with_shortfalls(environment))
     }
 }

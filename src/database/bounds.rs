@@ -7,12 +7,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::hardened::longest_value;
 use super::vfs;
+
+/// Says whether the work is to stop.
+pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// What a piece of work may use.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,11 @@ impl Bounds {
     pub(super) fn of_live(size_bytes: u64) -> Self {
         let heap_bytes = i64::from(longest_value(size_bytes)).saturating_mul(4).max(LIVE_HEAP_BYTES);
         Self { time: Duration::from_secs(60 + size_bytes / 2_000_000), heap_bytes }
+    }
+
+    /// For copying the operator's own database, which takes as long as it takes.
+    pub(super) fn of_copy(size_bytes: u64) -> Self {
+        Self { time: Duration::MAX, ..Self::of_live(size_bytes) }
     }
 
     /// For a database out of a bundle, whoever made it: one second, and as long again as one megabyte a second would take.
@@ -55,22 +63,23 @@ pub(super) fn longest_value_for_slow_functions(size_bytes: u64) -> i32 {
     longest_value_of_image(size_bytes).min(SMALLEST_VALUE_BYTES.saturating_add(i32::try_from(size_bytes / 128).unwrap_or(i32::MAX)))
 }
 
-/// Does the work under the bounds: every statement of the connection is interrupted once the time is over, and SQLite gets no more
-/// memory than allowed.
+/// Does the work under the bounds: every statement of the connection is interrupted once the time is over or the work is cancelled, and
+/// SQLite gets no more memory than allowed.
 ///
 /// The work is given a flag that tells whether its time is over.
-pub(super) fn within<T>(connection: &Connection, bounds: Bounds, work: impl FnOnce(&AtomicBool) -> T) -> T {
+pub(super) fn within<T>(connection: &Connection, bounds: Bounds, cancelled: Cancelled<'_>, work: impl FnOnce(&AtomicBool) -> T) -> T {
     let _allowance = Allowance::take(bounds.heap_bytes);
     let handle = connection.get_interrupt_handle();
     let is_expired = AtomicBool::new(false);
     let (is_working, has_ended) = mpsc::channel::<()>();
     let flag = &is_expired;
     let watch = move || {
-        let mut wait = bounds.time;
-        while has_ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            flag.store(true, Ordering::Relaxed);
-            handle.interrupt();
-            wait = REPEAT;
+        let started = Instant::now();
+        while has_ended.recv_timeout(bounds.time.min(REPEAT)) == Err(RecvTimeoutError::Timeout) {
+            if started.elapsed() >= bounds.time || cancelled() {
+                flag.store(true, Ordering::Relaxed);
+                handle.interrupt();
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -147,7 +156,7 @@ mod tests {
     #[test]
     fn stops_an_endless_query_and_every_later_one() {
         let connection = Connection::open_in_memory().expect("memory");
-        let (first, second, is_expired) = within(&connection, brief(), |expired| {
+        let (first, second, is_expired) = within(&connection, brief(), &|| false, |expired| {
             let run = || connection.query_row(ENDLESS, [], |_| Ok(()));
             (run(), run(), expired.load(Ordering::Relaxed))
         });
@@ -159,15 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn stops_what_is_cancelled_long_before_the_limit() {
+        let connection = Connection::open_in_memory().expect("memory");
+        let begun = Instant::now();
+        let endless = |_: &AtomicBool| connection.query_row(ENDLESS, [], |_| Ok(()));
+        let stopped = within(&connection, Bounds::of_copy(0), &|| begun.elapsed() > REPEAT, endless);
+        assert_eq!(stopped.expect_err("endless").sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
+    }
+
+    #[test]
     fn returns_at_once_when_the_work_is_done() {
         let connection = Connection::open_in_memory().expect("memory");
-        assert!(!within(&connection, Bounds::of_live(0), |expired| expired.load(Ordering::Relaxed)));
+        assert!(!within(&connection, Bounds::of_live(0), &|| false, |expired| expired.load(Ordering::Relaxed)));
     }
 
     #[test]
     fn memory_is_bounded_during_the_work() {
         let connection = Connection::open_in_memory().expect("memory");
-        let during = within(&connection, Bounds::of_live(0), |_| vfs::heap_limit_bytes(None));
+        let during = within(&connection, Bounds::of_live(0), &|| false, |_| vfs::heap_limit_bytes(None));
         assert!(during >= LIVE_HEAP_BYTES);
     }
 

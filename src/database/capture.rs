@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::bounds::{self, Bounds};
-use super::check::{CheckKind, Verdict, check};
+use super::bounds::{self, Bounds, Cancelled};
+use super::check::{CheckKind, Verdict, check_until};
 use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read_schema};
 use super::header::Header;
 use super::live::{self, Begun, Reading, Tidy};
@@ -37,6 +37,8 @@ pub struct CaptureOptions<'a> {
     pub hash_tables: bool,
     /// Tells the time at which the snapshot is fixed.
     pub clock: &'a dyn Fn() -> SystemTime,
+    /// Whether somebody wants it to stop; asked many times a second, also by another thread.
+    pub cancelled: Cancelled<'a>,
 }
 
 /// Which reader of pages to take.
@@ -86,12 +88,16 @@ impl Capture {
             ..SourceFacts::unknown(&source, captured_at, pages, options.check)
         };
         let problems = std::mem::take(&mut reading.problems);
-        let content = Content::hold(&source, reading, pages, options)?;
+        let content = Content::hold(&source, reading, pages, options);
+        source.go_on(options.cancelled)?;
+        let content = content?;
         source.require_length(least_bytes)?;
         if !content.are_pages_in_image && content.image.is_none() {
             facts.route = Route::Stream;
         }
-        content.examine(&mut facts, problems, options.hash_tables).map_err(|error| content.explain(&source, error))?;
+        let examined = content.examine(&mut facts, problems, options);
+        source.go_on(options.cancelled)?;
+        examined.map_err(|error| content.explain(&source, error))?;
         if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
             return Err(source.corrupt(facts.check.messages));
         }
@@ -158,8 +164,12 @@ impl Content {
         let announced_bytes = source.metadata()?.len().max(source.size_bytes) + source.sidecar_bytes("-wal").unwrap_or(0);
         let image = match pages {
             PageReader::SqliteDbpage if hinders_nobody => return Ok(Self::of(reading)),
-            PageReader::SqliteDbpage => pages::spool(&reading.connection, options.scratch, announced_bytes),
-            PageReader::BackupApi => pages::back_up(&reading, options.scratch, announced_bytes),
+            PageReader::SqliteDbpage => {
+                bounds::within(&reading.connection, Bounds::of_copy(announced_bytes), options.cancelled, |_: &AtomicBool| {
+                    pages::spool(&reading.connection, options.scratch, announced_bytes)
+                })
+            }
+            PageReader::BackupApi => pages::back_up(&reading, options, announced_bytes),
         };
         let explain = |error| source.explain("copy", started.elapsed(), error);
         let image = image.map_err(|error: PageError<ScratchError>| error.explain(explain))?;
@@ -177,7 +187,7 @@ impl Content {
         Self { connection, _tidy: tidy, image, are_pages_in_image: false }
     }
 
-    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>, hash_tables: bool) -> rusqlite::Result<()> {
+    fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>, options: &CaptureOptions<'_>) -> rusqlite::Result<()> {
         self.measure(facts)?;
         for problem in problems {
             facts.check.add(Verdict::Corrupt, problem);
@@ -186,11 +196,11 @@ impl Content {
             Ok(schema) => facts.schema = Some(schema),
             Err(error) => facts.check.add(verdict_of_unreadable(&error), format!("the schema cannot be read: {error}")),
         }
-        facts.tables = self.count(facts);
-        if hash_tables {
-            self.hash(facts);
+        facts.tables = self.count(facts, options.cancelled);
+        if options.hash_tables {
+            self.hash(facts, options.cancelled);
         }
-        let found = check(&self.connection, facts.check.kind, facts.size_bytes)?;
+        let found = check_until(&self.connection, facts.check.kind, facts.size_bytes, options.cancelled)?;
         facts.check.merge(found);
         Ok(())
     }
@@ -220,9 +230,10 @@ impl Content {
         Ok(())
     }
 
-    fn count(&self, facts: &mut SourceFacts) -> Vec<TableFacts> {
+    fn count(&self, facts: &mut SourceFacts, cancelled: Cancelled<'_>) -> Vec<TableFacts> {
         let bounds = Bounds::of_live(facts.size_bytes);
-        let counted = bounds::within(&self.connection, bounds, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
+        let counted =
+            bounds::within(&self.connection, bounds, cancelled, |is_expired: &AtomicBool| count_until(&self.connection, is_expired));
         let Ok((tables, failures)) = counted else { return Vec::new() };
         for failure in failures {
             if failure.is_corruption() {
@@ -235,9 +246,9 @@ impl Content {
     }
 
     /// Hashes all tables; one that cannot be hashed is left without, and said so.
-    fn hash(&self, facts: &mut SourceFacts) {
+    fn hash(&self, facts: &mut SourceFacts, cancelled: Cancelled<'_>) {
         let connection = &self.connection;
-        bounds::within(connection, Bounds::of_live(facts.size_bytes), |is_expired: &AtomicBool| {
+        bounds::within(connection, Bounds::of_live(facts.size_bytes), cancelled, |is_expired: &AtomicBool| {
             for table in &mut facts.tables {
                 if is_expired.load(Ordering::Relaxed) {
                     facts.warnings.push(format!("table '{}' has no logical hash: the time limit was reached", table.name));

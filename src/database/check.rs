@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
-use super::bounds::{self, Bounds};
+use super::bounds::{self, Bounds, Cancelled};
 use super::facts::quoted;
 
 /// How thoroughly a database is checked.
@@ -58,8 +58,16 @@ pub struct CheckReport {
 /// # Errors
 /// Only what keeps SQLite from reading at all, such as a failing disk; damage is a verdict.
 pub fn check(connection: &Connection, kind: CheckKind, size_bytes: u64) -> rusqlite::Result<CheckReport> {
+    check_until(connection, kind, size_bytes, &|| false)
+}
+
+/// As [`check`], for as long as nobody cancels it; then the verdict is *unchecked*.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_until(connection: &Connection, kind: CheckKind, size_bytes: u64, cancelled: Cancelled<'_>) -> rusqlite::Result<CheckReport> {
     let mut report = CheckReport::new(kind);
-    bounds::within(connection, Bounds::of_live(size_bytes), |_: &AtomicBool| report.run(connection))?;
+    bounds::within(connection, Bounds::of_live(size_bytes), cancelled, |_: &AtomicBool| report.run(connection))?;
     Ok(report)
 }
 

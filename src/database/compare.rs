@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 pub use difference::Difference;
 
-use super::bounds::{self, Bounds};
+use super::bounds::{self, Bounds, Cancelled};
 use super::check::{CheckKind, CheckReport, Verdict};
 use super::facts::{count, list_tables, quoted, read_schema};
 use super::header::{HEADER_BYTES, Header};
@@ -88,7 +88,7 @@ pub struct Examined {
 ///
 /// # Security
 /// A single call of one of SQLite's functions is not interrupted; the length of values keeps it short.
-pub fn examine(image: &Image, expected: &Expected) -> Result<Examined, ScratchError> {
+pub fn examine(image: &Image, expected: &Expected, cancelled: Cancelled<'_>) -> Result<Examined, ScratchError> {
     let mut found =
         Examined { check: CheckReport::new(CheckKind::Full), differences: Vec::new(), tables: 0, rows: 0, hashes: 0, schema: None };
     found.compare_header(image, expected)?;
@@ -98,7 +98,9 @@ pub fn examine(image: &Image, expected: &Expected) -> Result<Examined, ScratchEr
             hardened::tolerate_damage(&connection)?;
         }
         let bounds = Bounds::of_image(image.len());
-        bounds::within(&connection, bounds, |is_expired: &AtomicBool| found.examine(&connection, image.len(), expected, is_expired))
+        bounds::within(&connection, bounds, cancelled, |is_expired: &AtomicBool| {
+            found.examine(&connection, image.len(), expected, is_expired)
+        })
     });
     // SQLite only tells that reading failed, the image knows why.
     match (image.take_failure(), outcome) {

@@ -57,7 +57,9 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Beg
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    match reading.start_within(options.busy_timeout) {
+    let begun = start_within(&reading.connection, options);
+    source.go_on(options.cancelled)?;
+    match begun {
         Ok(()) => {}
         Err(error) if needs_recovery(&error) => return Ok(Begun::NeedsRecovery(error)),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
@@ -78,18 +80,6 @@ impl Reading {
         start(&self.connection)
     }
 
-    /// Tries for the read lock often: SQLite's own waiting sleeps up to 100 ms between attempts, and so can miss every gap that a
-    /// busy writer leaves.
-    fn start_within(&self, busy_timeout: Duration) -> rusqlite::Result<()> {
-        let started = Instant::now();
-        loop {
-            match self.start() {
-                Err(error) if is_busy(&error) && started.elapsed() < busy_timeout => std::thread::sleep(RETRY_AFTER),
-                other => return other,
-            }
-        }
-    }
-
     /// Goes over to a connection that SQLite takes for a writing one, because through a read-only one it does not look at CHECK
     /// constraints.
     ///
@@ -104,8 +94,7 @@ impl Reading {
         let reopened = open(source, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.execute_batch("PRAGMA query_only=ON")?;
-            connection.busy_timeout(options.busy_timeout)?;
-            start(&connection)?;
+            start_within(&connection, options)?;
             Ok(connection)
         });
         if let Ok(connection) = reopened {
@@ -162,6 +151,20 @@ impl Reading {
                 Ok(())
             }
             Length::Short { expected_bytes } => Err(DatabaseError::Truncated { path: source.path.clone(), expected_bytes, actual_bytes }),
+        }
+    }
+}
+
+/// Tries for the read lock often: SQLite's own waiting sleeps up to 100 ms between attempts, and so can miss every gap that a
+/// busy writer leaves.
+fn start_within(connection: &Connection, options: &CaptureOptions<'_>) -> rusqlite::Result<()> {
+    let started = Instant::now();
+    loop {
+        match start(connection) {
+            Err(error) if is_busy(&error) && started.elapsed() < options.busy_timeout && !(options.cancelled)() => {
+                std::thread::sleep(RETRY_AFTER);
+            }
+            other => return other,
         }
     }
 }

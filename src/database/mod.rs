@@ -23,8 +23,9 @@ mod recover;
 mod source;
 mod vfs;
 
+pub use bounds::Cancelled;
 pub use capture::{Capture, CaptureOptions, PagePreference};
-pub use check::{CheckKind, CheckReport, Verdict, check};
+pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
 pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use hardened::harden;
@@ -127,6 +128,12 @@ pub enum DatabaseError {
         table: String,
         /// What SQLite said.
         source: rusqlite::Error,
+    },
+    /// Somebody cancelled it.
+    #[error("reading database '{}' was cancelled", path.display())]
+    Cancelled {
+        /// Resolved.
+        path: PathBuf,
     },
     /// There is no such table, or it is a view or a virtual table.
     #[error("'{table}' is not a table with content of its own")]

@@ -13,12 +13,12 @@
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::capture::PagePreference;
+use super::capture::{CaptureOptions, PagePreference};
 use super::header::{FORMAT_VERSIONS_OFFSET, HEADER_BYTES};
 use super::live::{Reading, schema_version};
-use super::{Access, DatabaseError, Image, PageReader};
+use super::{Access, Cancelled, DatabaseError, Image, PageReader};
 use crate::files::{ScratchError, ScratchSpace};
 
 /// What went wrong while pages were copied: SQLite, scratch, or whoever takes the pages.
@@ -75,18 +75,19 @@ pub(super) fn spool(connection: &Connection, space: &ScratchSpace, announced_byt
 /// Copies the database into an image by the backup interface.
 ///
 /// The source's read transaction is open, so nothing that others write makes the copy begin anew.
-pub(super) fn back_up(reading: &Reading, space: &ScratchSpace, announced_bytes: u64) -> Result<Image, PageError<ScratchError>> {
-    let image = Image::create(space, announced_bytes).map_err(PageError::Scratch)?;
+pub(super) fn back_up(reading: &Reading, options: &CaptureOptions<'_>, announced_bytes: u64) -> Result<Image, PageError<ScratchError>> {
+    let image = Image::create(options.scratch, announced_bytes).map_err(PageError::Scratch)?;
     if reading.header.is_empty() {
         return Ok(image); // the backup interface would make a database of one page out of none
     }
-    copy_into(&reading.connection, &image).map_err(|error| image.take_failure().map_or(PageError::Sqlite(error), PageError::Scratch))?;
+    copy_into(&reading.connection, &image, options.cancelled)
+        .map_err(|error| image.take_failure().map_or(PageError::Sqlite(error), PageError::Scratch))?;
     let cookie = schema_version(&reading.connection)?;
     restore_header(reading, cookie, &image).map_err(PageError::Scratch)?;
     Ok(image)
 }
 
-fn copy_into(source: &Connection, image: &Image) -> rusqlite::Result<()> {
+fn copy_into(source: &Connection, image: &Image, cancelled: Cancelled<'_>) -> rusqlite::Result<()> {
     let mut target = image.open(Access::ReadWrite)?;
     // Defensive mode forbids to go without a journal. Nothing is parsed here, and a copy that fails is thrown away.
     target.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
@@ -95,14 +96,15 @@ fn copy_into(source: &Connection, image: &Image) -> rusqlite::Result<()> {
     loop {
         match backup.step(PAGES_PER_STEP)? {
             StepResult::Done => return Ok(()),
+            StepResult::More if cancelled() => return Err(failure(ErrorCode::OperationInterrupted, ffi::SQLITE_INTERRUPT)),
             StepResult::More => {}
-            _ => return Err(failure(ErrorCode::DatabaseBusy)),
+            _ => return Err(failure(ErrorCode::DatabaseBusy, ffi::SQLITE_BUSY)),
         }
     }
 }
 
-fn failure(code: ErrorCode) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error { code, extended_code: rusqlite::ffi::SQLITE_BUSY }, None)
+fn failure(code: ErrorCode, extended_code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error { code, extended_code }, None)
 }
 
 fn restore_header(reading: &Reading, schema_cookie: i32, image: &Image) -> Result<(), ScratchError> {
@@ -153,5 +155,6 @@ impl PageError<ScratchError> {
 }
 
 const FORMAT_VERSIONS: [u8; 2] = [1, 1];
-const PAGES_PER_STEP: i32 = 1 << 20;
+/// Between two steps somebody may cancel.
+const PAGES_PER_STEP: i32 = 1 << 14;
 const PIECE_BYTES: usize = 256 << 10;

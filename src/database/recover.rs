@@ -22,7 +22,7 @@ use super::live::{Reading, schema_version};
 use super::pages::mark_as_rollback;
 use super::source::{Source, unreadable};
 use super::{Access, DatabaseError, Image};
-use crate::files::{Scratch, ScratchSpace};
+use crate::files::Scratch;
 
 /// Copies the database with its sidecars, recovers the copy, and begins to read it.
 pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>, cause: rusqlite::Error) -> Result<Reading, DatabaseError> {
@@ -67,13 +67,14 @@ struct Copied {
 fn copy_unchanged(source: &Source, options: &CaptureOptions<'_>, cause: rusqlite::Error) -> Result<Copied, DatabaseError> {
     let started = Instant::now();
     loop {
+        source.go_on(options.cancelled)?;
         // A file system counts time in ticks. Seen twice the same, further apart than a tick, the times are old enough for any
         // write from now on to change them.
         let earlier = Witness::of(source)?;
         std::thread::sleep(LONGER_THAN_A_TICK);
         let before = Witness::of(source)?;
         if earlier == before {
-            let copied = copy(source, options.scratch)?;
+            let copied = copy(source, options)?;
             source.metadata()?;
             if Witness::of(source)? == before {
                 return copied.ok_or_else(|| source.explain("open", started.elapsed(), cause));
@@ -86,8 +87,8 @@ fn copy_unchanged(source: &Source, options: &CaptureOptions<'_>, cause: rusqlite
 }
 
 /// Nothing if there is nothing that would need recovery, so that the first refusal stands.
-fn copy(source: &Source, space: &ScratchSpace) -> Result<Option<Copied>, DatabaseError> {
-    let Some(main) = copy_file(&source.path, space)? else {
+fn copy(source: &Source, options: &CaptureOptions<'_>) -> Result<Option<Copied>, DatabaseError> {
+    let Some(main) = copy_file(source, &source.path, options)? else {
         return Err(DatabaseError::Replaced { path: source.path.clone() });
     };
     let mut start = [0; HEADER_BYTES];
@@ -96,7 +97,7 @@ fn copy(source: &Source, space: &ScratchSpace) -> Result<Option<Copied>, Databas
     let image = Image::from_scratch(main);
     let mut had_content_to_recover = false;
     for suffix in ["-journal", "-wal"] {
-        if let Some(content) = copy_file(&source.sidecar(suffix), space)?.filter(|content| !content.is_empty()) {
+        if let Some(content) = copy_file(source, &source.sidecar(suffix), options)?.filter(|content| !content.is_empty()) {
             let mut first = [0];
             content.read_at(0, &mut first)?;
             had_content_to_recover |= first != [0];
@@ -106,7 +107,7 @@ fn copy(source: &Source, space: &ScratchSpace) -> Result<Option<Copied>, Databas
     Ok((is_wal || had_content_to_recover).then_some(Copied { image, had_content_to_recover }))
 }
 
-fn copy_file(path: &Path, space: &ScratchSpace) -> Result<Option<Scratch>, DatabaseError> {
+fn copy_file(source: &Source, path: &Path, options: &CaptureOptions<'_>) -> Result<Option<Scratch>, DatabaseError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(descriptor) => File::from(descriptor),
@@ -117,9 +118,10 @@ fn copy_file(path: &Path, space: &ScratchSpace) -> Result<Option<Scratch>, Datab
     if !metadata.is_file() {
         return Err(DatabaseError::NotAFile { path: path.to_owned(), found: "no regular file" });
     }
-    let mut scratch = space.create(metadata.len())?;
+    let mut scratch = options.scratch.create(metadata.len())?;
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
+        source.go_on(options.cancelled)?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok(Some(scratch)),
             Ok(count) => scratch.write_at(scratch.len(), &buffer[..count])?,

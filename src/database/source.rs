@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::DatabaseError;
+use super::{Cancelled, DatabaseError};
 use crate::files::holders;
 
 /// A database file, resolved once.
@@ -90,6 +90,11 @@ impl Source {
 
     pub(super) fn corrupt(&self, messages: Vec<String>) -> DatabaseError {
         DatabaseError::Corrupt { path: self.path.clone(), messages }
+    }
+
+    /// Refuses to go on once somebody cancelled.
+    pub(super) fn go_on(&self, cancelled: Cancelled<'_>) -> Result<(), DatabaseError> {
+        if cancelled() { Err(DatabaseError::Cancelled { path: self.path.clone() }) } else { Ok(()) }
     }
 
     pub(super) fn locked(&self, waited: Duration) -> DatabaseError {

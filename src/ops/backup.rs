@@ -6,17 +6,19 @@
 
 use std::io::BufWriter;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::progress::{Phase, Progress, Watched, go_on, heed};
 use super::record::{Captured, backup_details, source_record, tool};
 use super::recorder::{Note, chain, record, resolve_pending, subject};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, BundleWriter, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level, MANIFEST_FORMAT,
-    Manifest, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, Sealing, read_front, unlock,
+    Manifest, Medium as _, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, Sealing, read_front, unlock,
 };
 use crate::crypto::{Digest, Entropy, SigningKey, random};
-use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference};
+use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference, SourceFacts};
 use crate::files::{NewFile, ScratchSpace, Writeback};
 use crate::journal::{Event, Journal, Outcome};
 use crate::vault::{Pending, Vault, bundle_name, write_sidecar};
@@ -117,8 +119,10 @@ impl Backup {
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
         self.check_sources()?;
         let mut vault = Vault::open(&self.vault, &mut *environment.entropy)?;
+        environment.progress.note(&format!("opened vault '{}' of {}", self.vault.display(), vault.set().name.as_str()));
         let place = self.signing_key.as_ref();
         let result = resolve_pending(&mut vault, place, environment).and_then(|()| self.seal_into(&mut vault, ring, environment));
+        let result = heed(&environment.progress.clone(), result);
         match &result {
             // A vault that has nothing in it has nothing to remember either.
             Err(_) if vault.is_new => vault.discard_if_unused(),
@@ -148,8 +152,10 @@ impl Backup {
     }
 
     fn seal_into(&self, vault: &mut Vault, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
+        let progress = Arc::clone(&environment.progress);
         let mut warnings = self.check_vault(vault, ring)?;
         let signer = self.signer(vault)?;
+        go_on(&progress)?;
         let started_at = environment.now();
         let (predecessor, damaged) = vault.predecessor();
         warnings.extend(damaged.iter().map(|bundle| format!("'{}' is damaged at its end: this bundle cannot name it", bundle.name)));
@@ -174,9 +180,12 @@ impl Backup {
         );
         let new = vault.folder().new_file(&mut *environment.entropy)?;
         let (sealed, manifest) = self.seal(&core, ring, signer.as_ref(), &new, environment, &mut warnings)?;
+        progress.note(&format!("sealed {} bytes in {} frames", sealed.size_bytes, sealed.frames));
         new.sync()?;
+        progress.note("synced");
         let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
+        go_on(&progress)?;
         let report = BackupReport {
             path: vault.folder().path().join(&name),
             core,
@@ -196,6 +205,7 @@ impl Backup {
             let _ = vault.withdraw(&mut *environment.entropy);
             return Err(error.into());
         }
+        progress.note(&format!("published as '{name}'"));
         self.conclude(vault, pending, &report, environment);
         Ok(report)
     }
@@ -246,7 +256,7 @@ impl Backup {
     ) -> Result<(Sealed<()>, Manifest), Failure> {
         let begun = std::time::Instant::now();
         let file = new.file().try_clone().map_err(|source| self.seal_failure(BundleError::Write { source }))?;
-        let clock = environment.clock;
+        let (clock, progress) = (environment.clock, Arc::clone(&environment.progress));
         let scratch = self.scratch_space();
         let options = CaptureOptions {
             check: self.check,
@@ -256,6 +266,7 @@ impl Backup {
             pages: self.pages,
             hash_tables: self.hash_tables,
             clock: &clock,
+            cancelled: &|| progress.is_cancelled(),
         };
         // Frames are large; the buffer gathers their headers and padding.
         let out = BufWriter::with_capacity(64 << 10, Writeback::new(file));
@@ -264,7 +275,7 @@ impl Backup {
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
         let mut sources = Vec::new();
         for spec in &self.sources {
-            let captured = self.capture(spec, &options, &mut writer)?;
+            let captured = self.capture(spec, &options, &progress, &mut writer)?;
             warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
             sources.push(source_record(&spec.label, captured));
         }
@@ -289,19 +300,31 @@ impl Backup {
         &self,
         spec: &SourceSpec,
         options: &CaptureOptions<'_>,
+        progress: &Arc<dyn Progress>,
         writer: &mut BundleWriter<'_, W>,
     ) -> Result<Captured, Failure> {
         let of_source = |source| Failure::Source { label: spec.label.clone(), source };
+        let examining = Phase::begin(progress, &format!("examining {}", spec.label), None);
         let mut capture = Capture::begin(&spec.path, options).map_err(of_source)?;
+        drop(examining);
         let facts = capture.facts().clone();
+        progress.note(&captured_note(&spec.label, &facts));
+        let sealing = Phase::begin(progress, &format!("sealing {}", spec.label), Some(facts.size_bytes));
         writer.begin(EntryPath::Database(spec.label.clone()), facts.size_bytes).map_err(|source| self.seal_failure(source))?;
-        let copied = capture.write_image::<CopyError>(&mut |pages| writer.write(pages).map_err(CopyError::Seal));
+        let copied = capture.write_image::<CopyError>(&mut |pages| {
+            if progress.is_cancelled() {
+                return Err(CopyError::Seal(BundleError::Cancelled));
+            }
+            progress.advance(pages.len() as u64);
+            writer.write(pages).map_err(CopyError::Seal)
+        });
         copied.map_err(|error| match error {
             CopyError::Seal(source) => self.seal_failure(source),
             CopyError::Capture(source) => of_source(source),
         })?;
         let sha256 = writer.end().map_err(|source| self.seal_failure(source))?;
         capture.finish().map_err(of_source)?;
+        drop(sealing);
         let schema_sha256 = match &facts.schema {
             Some(schema) => {
                 Some(writer.add(EntryPath::Schema(spec.label.clone()), schema.sql.as_bytes()).map_err(|source| self.seal_failure(source))?)
@@ -314,11 +337,15 @@ impl Backup {
     fn verify(&self, new: &NewFile, ring: &Keyring, environment: &Environment) -> Result<Level, Failure> {
         let failure = |source| Failure::ReadBack { vault: self.vault.clone(), source };
         new.evict();
-        let mut front = read_front(new.file()).map_err(failure)?;
-        let mut unlocked = unlock(new.file(), &front, ring).map_err(failure)?;
+        let progress = &environment.progress;
+        let medium = Watched::new(new.file(), progress);
+        let _phase = Phase::begin(progress, "reading back", medium.length().ok());
+        let mut front = read_front(&medium).map_err(failure)?;
+        let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
         let mut sink = Nowhere;
-        let examination = Examination::new(new.file(), &mut front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
+        let examination = Examination::new(&medium, &mut front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
         examination.run().and_then(|outcome| outcome.into_result()).map_err(failure)?;
+        progress.note("read back and verified, L3");
         Ok(Level::Content)
     }
 
@@ -342,6 +369,13 @@ impl From<DatabaseError> for CopyError {
     fn from(error: DatabaseError) -> CopyError {
         CopyError::Capture(error)
     }
+}
+
+fn captured_note(label: &Label, facts: &SourceFacts) -> String {
+    format!(
+        "captured {label}: {} bytes, by {} from {}, {} check: {}",
+        facts.size_bytes, facts.pages, facts.route, facts.check.kind, facts.check.verdict
+    )
 }
 
 fn stranger_warning(bundle: &crate::vault::Shelved, set: &str) -> String {

@@ -1,10 +1,12 @@
 //! The edge: clock, randomness, host, processors. Everything below gets them handed in.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use super::progress::{Progress, Unwatched};
 use crate::bundle::{Host, UtcTime};
 use crate::crypto::Entropy;
 use crate::journal::Actor;
@@ -27,10 +29,12 @@ pub struct Environment {
     pub shortfalls: Vec<String>,
     /// Threads that pack, open and check frames, at least 1.
     pub workers: usize,
+    /// Is told how operations go, and may stop them.
+    pub progress: Arc<dyn Progress>,
 }
 
 impl Environment {
-    /// The real one.
+    /// The real one, watched by nobody.
     pub fn system() -> Environment {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let uid = rustix::process::getuid().as_raw();
@@ -47,6 +51,7 @@ impl Environment {
             state_folder: state_folder(uid),
             shortfalls: Vec::new(),
             workers,
+            progress: Arc::new(Unwatched),
         }
     }
 
@@ -78,6 +83,13 @@ pub fn utc(time: SystemTime) -> UtcTime {
     let stamp = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
     let text = stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     UtcTime::parse(&text).unwrap_or_else(|| utc(SystemTime::UNIX_EPOCH))
+}
+
+/// Seconds from a moment to another; negative if it lies ahead. `None` for a day that no calendar has.
+pub fn age_seconds(moment: &UtcTime, now: SystemTime) -> Option<i64> {
+    let then: Timestamp = moment.as_str().parse().ok()?;
+    let now = Timestamp::try_from(now).ok()?;
+    Some(now.as_second() - then.as_second())
 }
 
 /// A variable that is set to text.

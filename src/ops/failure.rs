@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::bundle::{BundleError, Damage, Label};
+use crate::bundle::{BundleError, Damage, Label, SetName};
 use crate::crypto::PublicKey;
 use crate::database::DatabaseError;
 use crate::files::{FileError, ScratchError};
@@ -110,6 +110,14 @@ pub enum Failure {
         /// The vault.
         vault: PathBuf,
     },
+    /// A bundle of another set was to bear witness.
+    #[error("bundle '{}' belongs to another set, '{set}'", path.display())]
+    OtherSet {
+        /// Its path.
+        path: PathBuf,
+        /// That set's name.
+        set: SetName,
+    },
     /// A pinned signer was asked for and none is given.
     #[error("level L1 needs a pinned signer")]
     NoPinnedSigner,
@@ -170,6 +178,9 @@ pub enum Failure {
     /// The journal refused.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// [`Progress::is_cancelled`](super::Progress::is_cancelled) said so, before anything was published.
+    #[error("interrupted, nothing was written")]
+    Cancelled,
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),

@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::progress::{Phase, Watched, go_on, heed};
 use super::recorder::{Note, record, subject};
 use super::verify::open_bundle;
 use super::{Environment, Failure, SigningKeyPlace};
-use crate::bundle::{BundleError, Examination, Front, KeyChange, Keyring, Level, Nowhere, SlotFacts, read_front, rekey, unlock};
+use crate::bundle::{
+    BundleError, Examination, Front, KeyChange, Keyring, Level, Medium as _, Nowhere, SlotFacts, read_front, rekey, unlock,
+};
 use crate::crypto::{Digest, PublicKey, Sha256, SigningKey};
 use crate::files::{FileError, Folder, NewFile, Writeback, lock_folder};
 use crate::journal::{Event, Outcome};
@@ -55,6 +58,12 @@ impl Rekey<'_> {
     /// [`Failure::Bundle`] with [`BundleError::KeyRejected`], [`BundleError::LastSlot`] or damage; [`FileError::Locked`] if another run is
     /// using the folder. The bundle is as it was then.
     pub fn run(&self, path: &Path, environment: &mut Environment) -> Result<SlotReport, Failure> {
+        go_on(&environment.progress)?;
+        heed(&environment.progress.clone(), self.apply(path, environment))
+    }
+
+    fn apply(&self, path: &Path, environment: &mut Environment) -> Result<SlotReport, Failure> {
+        let progress = environment.progress.clone();
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let (folder, name) = Folder::of(path)?;
         let _lock = lock_folder(&folder)?;
@@ -62,13 +71,15 @@ impl Rekey<'_> {
         if folder.has(crate::vault::IDENTITY)? {
             folder.remove_hidden()?;
         }
-        let medium = open_bundle(path)?;
+        let file = open_bundle(path)?;
+        let medium = Watched::new(&file, &progress);
         let front = read_front(&medium).map_err(failure)?;
         if self.change.is_done(&front).map_err(failure)? {
-            refresh_sidecar(&folder, &name, &file_digest(&medium, path)?, &mut *environment.entropy)?;
+            refresh_sidecar(&folder, &name, &file_digest(&file, path)?, &mut *environment.entropy)?;
             note_generation(&folder, front.core.id, front.slots.generation, &mut *environment.entropy)?;
             return Ok(slot_report(path, &front));
         }
+        let phase = Phase::begin(&progress, "changing keys", medium.length().ok());
         let new = folder.new_file(&mut *environment.entropy)?;
         let file = new.file().try_clone().map_err(FileError::io("write", path))?;
         let mut out = BufWriter::with_capacity(64 << 10, Writeback::new(file));
@@ -78,8 +89,11 @@ impl Rekey<'_> {
         let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
         flushed.map_err(FileError::io("write", path))?;
         new.sync()?;
+        drop(phase);
         let front = self.check(&new, environment).map_err(failure)?;
+        go_on(&progress)?;
         new.replace(&name, &mut *environment.entropy)?;
+        progress.note(&format!("changed the keys of '{}'", path.display()));
         refresh_sidecar(&folder, &name, &rekeyed.sha256, &mut *environment.entropy)?;
         // Behind the rename: a vault that remembers too little is mended by the next run, one that remembers too much would accuse an honest bundle.
         note_generation(&folder, front.core.id, rekeyed.generation, &mut *environment.entropy)?;
@@ -108,18 +122,20 @@ impl Rekey<'_> {
     /// The new file must be whole, and open with a key that somebody holds.
     fn check(&self, new: &NewFile, environment: &Environment) -> Result<Front, BundleError> {
         new.evict();
-        let mut front = read_front(new.file())?;
+        let medium = Watched::new(new.file(), &environment.progress);
+        let _phase = Phase::begin(&environment.progress, "reading back", medium.length().ok());
+        let mut front = read_front(&medium)?;
         let ring = match self.change {
             KeyChange::Add(ring) | KeyChange::Rotate(ring) => ring,
             KeyChange::Remove(_) => self.ring,
         };
-        match unlock(new.file(), &front, ring) {
+        match unlock(&medium, &front, ring) {
             // Whoever removes the slot that their own key opens has another one; the MAC of the slots was made with the root key all the same.
             Err(BundleError::KeyRejected) if matches!(self.change, KeyChange::Remove(_)) => {}
             other => drop(other?),
         }
         let mut sink = Nowhere;
-        let examination = Examination::new(new.file(), &mut front, None, Level::Sums, environment.workers, &mut sink);
+        let examination = Examination::new(&medium, &mut front, None, Level::Sums, environment.workers, &mut sink);
         examination.run()?.into_result()?;
         Ok(front)
     }

@@ -1,11 +1,14 @@
 //! The operations: backup, verify, restore, info. Each takes a request and gives a report or a [`Failure`]; none prints, asks or exits.
 
+mod audit;
 mod backup;
 mod environment;
 mod failure;
 mod git;
 mod info;
 mod keys;
+mod list;
+mod progress;
 mod record;
 mod recorder;
 mod restore;
@@ -13,11 +16,14 @@ mod signing;
 mod verify;
 mod verify_database;
 
+pub use audit::{Audit, AuditReport, journal_of};
 pub use backup::{Backup, BackupReport, SourceSpec};
-pub use environment::{Environment, OsEntropy, utc};
+pub use environment::{Environment, OsEntropy, age_seconds, utc};
 pub use failure::Failure;
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};
+pub use list::{LastVerified, Listed, Listing, Recorded, list};
+pub use progress::{Progress, Unwatched};
 pub use restore::{Restore, RestoreReport, Restored};
 pub use signing::{Init, SignerReport, SigningKeyFault, SigningKeyPlace, rotate_signer, show_signer};
 pub use verify::{SealSignature, Verification, VerifyRequest, bundles_of};

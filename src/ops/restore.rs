@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::progress::{Phase, Watched, go_on, heed};
 use super::recorder::{Note, record, subject};
 use super::verify::open_bundle;
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
-    BundleError, Entry, EntryPath, EntrySink, Examination, Finding, Keyring, Label, Level, Manifest, Outcome, PublicCore, Source,
-    TrustedSigners, read_front, unlock,
+    BundleError, Entry, EntryPath, EntrySink, Examination, Finding, Keyring, Label, Level, Manifest, Medium as _, Outcome, PublicCore,
+    Source, TrustedSigners, read_front, unlock,
 };
 use crate::crypto::Entropy;
 use crate::files::{FileError, Folder, NewFile, Writeback, make_private_folder};
@@ -74,7 +75,7 @@ impl Restore {
     /// # Errors
     /// [`Failure`]; nothing is left behind then.
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
-        let result = self.restore(ring, environment);
+        let result = heed(&environment.progress.clone(), self.restore(ring, environment));
         self.record(&result, environment);
         result
     }
@@ -95,13 +96,17 @@ impl Restore {
     }
 
     fn restore(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
+        let progress = environment.progress.clone();
         let failure = |source| Failure::Bundle { path: self.bundle.clone(), source };
-        let medium = open_bundle(&self.bundle)?;
+        let file = open_bundle(&self.bundle)?;
+        let medium = Watched::new(&file, &progress);
+        let phase = Phase::begin(&progress, "restoring", medium.length().ok());
         let mut front = read_front(&medium).map_err(failure)?;
         let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
         let Some(manifest) = unlocked.manifest().cloned() else {
             return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
         };
+        progress.note(&format!("opened '{}'", self.bundle.display()));
         let chosen = self.choose(&manifest)?;
         let mut target = Target::prepare(&self.to, &chosen)?;
         let mut sink =
@@ -121,8 +126,12 @@ impl Restore {
         if !outcome.findings.is_empty() && (!self.accept_damage || whole.is_empty()) {
             return Err(self.damaged(outcome, &manifest, &whole));
         }
+        drop(phase);
+        progress.note(&format!("verified, L3: {} findings", outcome.findings.len()));
+        go_on(&progress)?;
         let has_manifest = staged.iter().any(|file| file.label.is_none());
         target.publish(staged)?;
+        progress.note(&format!("published into '{}'", self.to.display()));
         let place = |source: Source| Restored { path: self.to.join(format!("{}.db", source.label)), source };
         let restored = whole.into_iter().map(place).collect();
         Ok(RestoreReport {

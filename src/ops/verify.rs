@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::progress::{Phase, Watched, heed};
 use super::recorder::{Note, record, subject};
 use super::verify_database::{DatabaseProof, Examiner};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
-    BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, PublicCore, SignatureVerdict, SlotFacts,
-    TrustedSigners, read_front, unlock,
+    BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Medium as _, PublicCore,
+    SignatureVerdict, SlotFacts, TrustedSigners, read_front, unlock,
 };
 use crate::crypto::{Digest, PublicKey};
 use crate::files::{FileError, Folder, ScratchError, open_regular};
@@ -77,23 +78,30 @@ impl Verification {
     /// [`Failure::Bundle`] if it cannot be examined at all (front damaged, key rejected, unsupported), [`Failure::NoKey`],
     /// [`Failure::NoPinnedSigner`], [`Failure::Scratch`] if L4 was asked for and scratch lacks the room.
     pub fn run(path: &Path, request: &VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
+        heed(&environment.progress, Verification::examine(path, request, ring, environment))
+    }
+
+    fn examine(path: &Path, request: &VerifyRequest, ring: &Keyring, environment: &Environment) -> Result<Verification, Failure> {
         let mut level = request.level_with(ring)?;
-        let medium = open_bundle(path)?;
+        let file = open_bundle(path)?;
+        let medium = Watched::new(&file, &environment.progress);
+        let _phase = Phase::begin(&environment.progress, "verifying", medium.length().ok());
         let failure = |source| Failure::Bundle { path: path.to_owned(), source };
         let mut front = read_front(&medium).map_err(failure)?;
         let unlocked = level.needs_key().then(|| unlock(&medium, &front, ring)).transpose();
         let mut unlocked = unlocked.map_err(failure)?;
         let manifest = unlocked.as_ref().and_then(|unlocked| unlocked.manifest().cloned());
-        let (mut sink, no_scratch) = Examiner::prepare(level, request, manifest.as_ref())?;
+        let (mut sink, no_scratch) = Examiner::prepare(level, request, manifest.as_ref(), &environment.progress)?;
         if no_scratch.is_some() {
             level = Level::Content;
         }
         let examination = Examination::new(&medium, &mut front, unlocked.as_mut(), level, environment.workers, &mut sink);
         let mut outcome = examination.run().map_err(|error| error.into_failure(path))?;
         outcome.findings.extend(old_slots(path, &front));
-        let size_bytes = medium.metadata().map_err(FileError::io("look at", path))?.len();
+        let size_bytes = medium.length().map_err(FileError::io("look at", path))?;
         let verdict = request.signers.judge(&front.core, outcome.is_signed);
         let signature = SealSignature { verdict, signer: front.core.signer, has_signed_slots: front.is_slots_signed };
+        environment.progress.note(&format!("verified '{}', {level}: {} findings", path.display(), outcome.findings.len()));
         let Front { core, slots, .. } = front;
         Ok(Verification {
             path: path.to_owned(),

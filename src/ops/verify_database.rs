@@ -4,8 +4,9 @@
 //! bundle keeps no sound database from being examined, and no damaged one ever is.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Failure, OsEntropy, VerifyRequest};
+use super::{Failure, OsEntropy, Progress, VerifyRequest};
 use crate::bundle::{BundleError, Entry, EntryPath, EntrySink, Label, Level, Manifest, Source};
 use crate::crypto::Entropy;
 use crate::database::{
@@ -105,6 +106,7 @@ pub(super) struct Examiner {
     space: ScratchSpace,
     /// Whether a lack of scratch ends the run.
     is_insisting: bool,
+    progress: Arc<dyn Progress>,
     current: Current,
     proofs: Vec<DatabaseProof>,
     /// The last database, until the text of its schema has come by.
@@ -146,6 +148,7 @@ impl Examiner {
         level: Level,
         request: &VerifyRequest,
         manifest: Option<&Manifest>,
+        progress: &Arc<dyn Progress>,
     ) -> Result<(Examiner, Option<ScratchError>), Failure> {
         let folder = request.scratch.clone().unwrap_or_else(|| PathBuf::from(SCRATCH));
         let mut examiner = Examiner {
@@ -153,6 +156,7 @@ impl Examiner {
             sqlite: String::new(),
             space: ScratchSpace::new(folder, |bytes: &mut [u8]| OsEntropy.fill(bytes)),
             is_insisting: request.level.is_some(),
+            progress: Arc::clone(progress),
             current: Current::Nothing,
             proofs: Vec::new(),
             last: None,
@@ -235,10 +239,12 @@ impl EntrySink for Examiner {
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Nothing => {}
             Current::Schema { text } => self.settle(Some(&text)),
-            Current::Database { source, image, .. } => match examine(&image, &expected(&self.sources[source])) {
-                Ok(found) => self.last = Some((source, found)),
-                Err(error) => return self.give_up(source, error),
-            },
+            Current::Database { source, image, .. } => {
+                match examine(&image, &expected(&self.sources[source]), &|| self.progress.is_cancelled()) {
+                    Ok(found) => self.last = Some((source, found)),
+                    Err(error) => return self.give_up(source, error),
+                }
+            }
         }
         Ok(())
     }

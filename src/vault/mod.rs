@@ -20,7 +20,7 @@ use identity::Identity;
 pub use identity::{IDENTITY, Pending, identity_in, known_generation, note_generation};
 pub use shelf::{Shelved, ShelvedState, bundles_in};
 pub use sidecar::{refresh_sidecar, write_sidecar};
-pub use signers::{ALLOWED_SIGNERS, SIGNER_CHANGES};
+pub use signers::{ALLOWED_SIGNERS, SIGNER_CHANGES, signer_changes_in};
 
 /// An open, locked vault.
 #[derive(Debug)]
@@ -266,7 +266,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::SignerChanges`], or what the file system says.
     pub fn signer_changes(&self) -> Result<Vec<SignerChange>, VaultError> {
-        signers::changes(&self.folder)
+        signer_changes_in(&self.folder)
     }
 
     /// Adds a change of signers to the list.

@@ -1,7 +1,7 @@
 //! Which bundles lie in a folder, by their public members alone.
 
 use crate::bundle::limits::SEQUENCE_MAX;
-use crate::bundle::{BundleError, PublicCore, read_front};
+use crate::bundle::{BundleError, PublicCore, read_core};
 use crate::files::{FileError, Folder};
 
 /// A file that claims by its name to be a bundle.
@@ -9,13 +9,15 @@ use crate::files::{FileError, Folder};
 pub struct Shelved {
     /// File name.
     pub name: String,
+    /// Bytes of the file.
+    pub size_bytes: u64,
     /// Place in its set: from the core, else from the name, else 0.
     pub sequence: u64,
     /// What could be read of it.
     pub state: ShelvedState,
 }
 
-/// What could be read of a bundle's front.
+/// What could be read of a bundle's core.
 #[derive(Debug)]
 pub enum ShelvedState {
     /// The public core.
@@ -56,19 +58,22 @@ pub fn bundles_in(folder: &Folder) -> Result<Vec<Shelved>, FileError> {
 }
 
 fn look_at(folder: &Folder, name: String) -> Shelved {
-    let state = match folder.open_file(&name) {
-        Err(error) => ShelvedState::Closed(error),
-        Ok(file) => match read_front(&file) {
-            Ok(front) => ShelvedState::Readable(Box::new(front.core)),
-            Err(error) => ShelvedState::Unreadable(error),
-        },
+    let (state, size_bytes) = match folder.open_file(&name) {
+        Err(error) => (ShelvedState::Closed(error), 0),
+        Ok(file) => {
+            let core = read_core(&file);
+            (
+                core.map_or_else(ShelvedState::Unreadable, |core| ShelvedState::Readable(Box::new(core))),
+                file.metadata().map_or(0, |m| m.len()),
+            )
+        }
     };
     let sequence = match &state {
         ShelvedState::Readable(core) => core.sequence,
         // A damaged bundle keeps its number: it must not be given to another.
         _ => sequence_in(&name).unwrap_or(0),
     };
-    Shelved { name, sequence, state }
+    Shelved { name, size_bytes, sequence, state }
 }
 
 /// Takes apart `<set>-<sequence>-<UTC>.akb`; anything else is a name that a person gave.

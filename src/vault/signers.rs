@@ -27,15 +27,18 @@ pub(super) fn allow(folder: &Folder, set: &SetRef, signer: &PublicKey, entropy: 
     }
 }
 
-/// The changes, each verified.
-pub(super) fn changes(folder: &Folder) -> Result<Vec<SignerChange>, VaultError> {
+/// The changes of signers that a vault's folder lists, each verified.
+///
+/// # Errors
+/// [`VaultError::SignerChanges`], or what the file system says.
+pub fn signer_changes_in(folder: &Folder) -> Result<Vec<SignerChange>, VaultError> {
     let damaged = |source| VaultError::SignerChanges { path: folder.path().join(SIGNER_CHANGES), source };
     SignerChange::parse_all(&read(folder, SIGNER_CHANGES)?).map_err(damaged)
 }
 
 /// Adds a change.
 pub(super) fn add_change(folder: &Folder, change: &SignerChange, entropy: &mut dyn Entropy) -> Result<(), VaultError> {
-    let mut text: String = changes(folder)?.iter().map(SignerChange::text).collect();
+    let mut text: String = signer_changes_in(folder)?.iter().map(SignerChange::text).collect();
     text += change.text();
     Ok(folder.write_over(SIGNER_CHANGES, text.as_bytes(), entropy)?)
 }

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod pty;
 pub mod surgery;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub const AIRKEEP: &str = env!("CARGO_BIN_EXE_airkeep");
 /// A passphrase long enough to seal with.
 pub const PASSPHRASE: &str = "correct horse battery staple";
 /// Enough for anything that does not hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A temporary folder that is HOME, TMPDIR and working folder of the runs in it.
 pub struct Home(tempfile::TempDir);

@@ -34,6 +34,7 @@ pub fn options(scratch: &ScratchSpace) -> CaptureOptions<'_> {
         hash_tables: false,
         pages: PagePreference::Auto,
         clock: &|| SystemTime::UNIX_EPOCH,
+        cancelled: &|| false,
     }
 }
 
