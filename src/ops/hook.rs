@@ -106,7 +106,8 @@ impl Hook {
         }
     }
 
-    /// The command for one event. Descriptors of ours are all closed on exec; how a passphrase came to us is nothing that it may know.
+    /// The command for one event. What this process has opened is closed on exec (the standard library and SQLite see to that); what it
+    /// was started with is not, and cannot be without `unsafe`: docs/hooks.md says so.
     fn command(&self, event: &HookEvent<'_>) -> Command {
         let mut command = child::piped(&self.program);
         command
