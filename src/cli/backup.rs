@@ -14,6 +14,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
+use super::record::RecordArguments;
 use super::signers::SigningKeyArguments;
 use super::{Report, explain, json, screen};
 
@@ -70,6 +71,8 @@ pub struct Arguments {
     keys: KeyArguments,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 /// SQLite's checks by name.
@@ -105,7 +108,7 @@ impl Arguments {
         backup.signing_key = self.signing.place();
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
-        let mut environment = super::environment();
+        let mut environment = self.record.environment();
         let report = backup.run(&ring, &mut environment)?;
         Ok(render(report, self.compression).with_shortfalls(environment))
     }

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
+use super::record::RecordArguments;
 use super::signer::{lines, object};
 use super::signers::SigningKeyArguments;
 use super::{Report, screen};
@@ -32,13 +33,15 @@ pub struct Arguments {
     pub json: bool,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };
-        let mut environment = super::environment();
+        let mut environment = self.record.environment();
         let report = init.run(&mut environment)?;
         let made = if report.is_new_vault { "made    " } else { "vault   " };
         let advice = "          write the fingerprint down: whoever verifies must have it from you, not from the medium\n          \

@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use airkeep::Failure;
 use airkeep::bundle::KeyChange;
 use airkeep::ops::{Rekey, SlotReport, bundles_of, list_slots, make_key_file};
+use airkeep::{Environment, Failure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, NewKeyArguments, Purpose};
+use super::record::RecordArguments;
 use super::signers::SigningKeyArguments;
 use super::{Report, json, screen};
 
@@ -65,6 +66,8 @@ struct Add {
     new_keys: NewKeyArguments,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 #[derive(Args)]
@@ -78,6 +81,8 @@ struct Remove {
     keys: KeyArguments,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 #[derive(Args)]
@@ -116,11 +121,19 @@ impl Arguments {
             Action::New(new) => make(&new.file),
             Action::Add(add) => {
                 let (ring, new) = add.rings()?;
-                change(&add.targets.target, &Rekey { ring: &ring, change: KeyChange::Add(&new), signing_key: add.signing.place() })
+                change(
+                    &add.targets.target,
+                    &Rekey { ring: &ring, change: KeyChange::Add(&new), signing_key: add.signing.place() },
+                    add.record.environment(),
+                )
             }
             Action::Rotate(add) => {
                 let (ring, new) = add.rings()?;
-                change(&add.targets.target, &Rekey { ring: &ring, change: KeyChange::Rotate(&new), signing_key: add.signing.place() })
+                change(
+                    &add.targets.target,
+                    &Rekey { ring: &ring, change: KeyChange::Rotate(&new), signing_key: add.signing.place() },
+                    add.record.environment(),
+                )
             }
             Action::Remove(remove) => {
                 bundles_of(&remove.targets.target)?;
@@ -128,6 +141,7 @@ impl Arguments {
                 change(
                     &remove.targets.target,
                     &Rekey { ring: &ring, change: KeyChange::Remove(&remove.slots), signing_key: remove.signing.place() },
+                    remove.record.environment(),
                 )
             }
         }
@@ -150,8 +164,7 @@ fn list(target: &Path) -> Result<Report, Explained> {
     finish(bundles_of(target)?.into_iter().map(result).collect())
 }
 
-fn change(target: &Path, rekey: &Rekey<'_>) -> Result<Report, Explained> {
-    let mut environment = super::environment();
+fn change(target: &Path, rekey: &Rekey<'_>, mut environment: Environment) -> Result<Report, Explained> {
     let bundles = bundles_of(target)?;
     let (count, mut changed) = (bundles.len(), Vec::new());
     for path in bundles {

@@ -18,6 +18,7 @@ mod list;
 mod man;
 mod progress;
 mod proposal;
+mod record;
 mod recover_text;
 mod restore;
 mod screen;

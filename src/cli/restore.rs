@@ -10,6 +10,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
+use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
 use super::{Report, explain, json, screen};
 
@@ -42,6 +43,8 @@ pub struct Arguments {
     signers: SignerArguments,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 impl Arguments {
@@ -59,7 +62,7 @@ impl Arguments {
             signing_key: self.signing.place(),
             accept_damage: self.accept_damage,
         };
-        let mut environment = super::environment();
+        let mut environment = self.record.environment();
         let report = restore.run(&ring, &mut environment)?;
         let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
         let sources: Vec<_> = report

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
+use super::record::RecordArguments;
 use super::signers::SigningKeyArguments;
 use super::{Report, screen};
 
@@ -44,6 +45,8 @@ struct Signer {
     json: bool,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 impl Arguments {
@@ -56,7 +59,8 @@ impl Arguments {
 
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        let mut environment = super::environment();
+        let (Action::Show(signer) | Action::Rotate(signer)) = &self.action;
+        let mut environment = signer.record.environment();
         let report = match &self.action {
             Action::Show(signer) => show_signer(&signer.vault, &signer.signing.required_place()?, &mut environment)?,
             Action::Rotate(signer) => rotate_signer(&signer.vault, &signer.signing.required_place()?, &mut environment)?,

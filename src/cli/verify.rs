@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
+use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
 use super::{Report, databases, explain, json, screen};
 
@@ -46,6 +47,8 @@ pub struct Arguments {
     signers: SignerArguments,
     #[command(flatten)]
     signing: SigningKeyArguments,
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 /// One bundle's result: examined, or not even that.
@@ -68,7 +71,7 @@ impl Arguments {
             Some(_) => self.keys.ring(Purpose::Open)?,
             None => self.keys.ring(Purpose::OpenIfGiven)?,
         };
-        let mut environment = super::environment();
+        let mut environment = self.record.environment();
         let place = self.signing.place();
         let scratch = self.scratch.or_else(|| std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from));
         let request = VerifyRequest { level: self.level, signers, scratch };

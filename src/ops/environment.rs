@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use super::hook::Hook;
 use super::progress::{Progress, Unwatched};
 use crate::bundle::{Host, UtcTime};
 use crate::crypto::Entropy;
@@ -23,6 +24,8 @@ pub struct Environment {
     pub actor: Actor,
     /// Why, in the operator's words.
     pub reason: Option<String>,
+    /// Who hears of every event.
+    pub hook: Option<Hook>,
     /// The folder whose journal takes what belongs to no vault.
     pub state_folder: Option<PathBuf>,
     /// What was done all right and could not be recorded, or of which a hook could not be told.
@@ -48,6 +51,7 @@ impl Environment {
             host,
             actor,
             reason: None,
+            hook: None,
             state_folder: state_folder(uid),
             shortfalls: Vec::new(),
             workers,

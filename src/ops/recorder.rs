@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::hook::{Hook, HookEvent};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::PublicCore;
 use crate::crypto::SigningKey;
@@ -64,7 +65,7 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         Err(error) => Some(Err(error.into())),
     });
     let instead = match in_vault {
-        Some(Ok(_)) => return,
+        Some(Ok(record)) => return tell(folder, place, &record, environment),
         Some(Err(why)) => Some(why),
         None => None,
     };
@@ -74,6 +75,9 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         return;
     }
     let own = in_state_folder(&entry, environment);
+    if let Ok(record) = &own {
+        tell(None, None, record, environment);
+    }
     let shortfall = match (instead, own) {
         (None, Ok(_)) => return,
         (Some(why), Ok(_)) => format!("recorded in this account's own journal and not in the vault's: {}", chain(&why)),
@@ -81,6 +85,37 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         (None, Err(why)) => format!("this was not recorded in any journal: {}", chain(&why)),
     };
     environment.shortfalls.push(shortfall);
+}
+
+/// Tells the hook, once the record stands. That it failed is recorded, too, and of that no hook is told.
+fn tell(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, told: &Record, environment: &mut Environment) {
+    let Some(hook) = environment.hook.clone().filter(|_| !Hook::is_inside_one()) else { return };
+    let json = serde_json::to_string(told).expect("a record has text, numbers and objects");
+    let vault = folder.map_or(String::new(), |folder| folder.path().to_string_lossy().into_owned());
+    let event = HookEvent {
+        json: &json,
+        event: told.event.name(),
+        actor: told.actor.operator.as_deref().unwrap_or(&told.actor.user),
+        action: &format!("{} {}", told.event.name(), told.outcome.name()),
+        reason: told.reason.as_deref().unwrap_or_default(),
+        bundle: told.subject.as_ref().map_or("", |subject| subject.file.as_str()),
+        outcome: told.outcome.name(),
+        time: told.time.as_str(),
+        host: &told.host,
+        vault: &vault,
+    };
+    let Err(failure) = hook.tell(&event) else { return };
+    let failure = chain(&failure);
+    environment.shortfalls.push(format!("the hook failed: {failure}"));
+    let details = json!({ "error": failure, "told": told.sequence, "event": told.event.name() });
+    let note = entry(Note::new(Event::Hook, Outcome::Failure, told.subject.clone(), details), environment);
+    let noted = match folder {
+        Some(folder) => in_vault(folder, place, &note, environment).map_err(|why| chain(&why)),
+        None => in_state_folder(&note, environment).map_err(|why| chain(&why)),
+    };
+    if let Err(why) = noted {
+        environment.shortfalls.push(format!("that the hook failed was not recorded: {why}"));
+    }
 }
 
 fn in_vault(folder: &Folder, place: Option<&SigningKeyPlace>, entry: &Entry, environment: &mut Environment) -> Result<Record, Unrecorded> {
