@@ -108,6 +108,8 @@ pub struct Source {
     pub schema: Option<SchemaRef>,
     /// Tables and their rows, by name.
     pub tables: Vec<Table>,
+    /// Names of the tables that are append-only, as the operator said.
+    pub append_only: Vec<String>,
     /// What was checked.
     pub check: Check,
     /// The work tree that holds the file.

@@ -81,6 +81,7 @@ fn source(label: Label, size_bytes: u64, sha256: crate::crypto::Digest) -> Sourc
         user_version: 0,
         schema: None,
         tables: Vec::new(),
+        append_only: Vec::new(),
         check: Check { kind: "none".into(), verdict: "unchecked".into(), messages: Vec::new() },
         git: None,
     }

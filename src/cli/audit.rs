@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use airkeep::Environment;
 use airkeep::bundle::UtcTime;
 use airkeep::journal::{Event, Record};
-use airkeep::ops::{Audit, AuditReport, journal_of};
+use airkeep::ops::{Audit, AuditReport, TableHistory, journal_of, table_histories};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -38,6 +38,9 @@ enum Action {
     /// sign can rewrite all of that: keep bundles, or their positions, where they cannot reach.
     #[command(after_long_help = after_help("airkeep audit verify --signer SHA256:…\n  airkeep audit verify --against /media/disc/BUNDLE.akb"))]
     Verify(Verify),
+    /// Show how append-only tables grew from backup to backup, and where their history was rewritten
+    #[command(after_long_help = after_help("airkeep audit continuity"))]
+    Continuity(Watched),
     /// Write the journal out for other programs: as it stands, as a table, or for a log collector
     #[command(after_long_help = after_help("airkeep audit export --format syslog"))]
     Export(Export),
@@ -86,6 +89,15 @@ struct Verify {
 }
 
 #[derive(Args)]
+struct Watched {
+    #[command(flatten)]
+    vault: Vault,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct Export {
     #[command(flatten)]
     vault: Vault,
@@ -115,6 +127,7 @@ impl Arguments {
         match &self.action {
             Action::Show(show) => show.json,
             Action::Verify(verify) => verify.json,
+            Action::Continuity(watched) => watched.json,
             Action::Export(export) => export.json,
         }
     }
@@ -138,6 +151,7 @@ impl Arguments {
                 let json = json!({ "text": text });
                 Ok(report(text, &json))
             }
+            Action::Continuity(watched) => Ok(continuity(&table_histories(&journal_of(&watched.vault.vault)?))),
             Action::Verify(verify) => {
                 let audit = Audit { vault: verify.vault.vault, against: verify.against, signers: verify.signers.trusted()? };
                 Ok(judged(&audit.run(&Environment::system())?))
@@ -184,6 +198,36 @@ fn line(record: &Record) -> String {
         text += "  [the clock was set back]";
     }
     screen::escape(&text) + "\n"
+}
+
+/// Each table in one line, and a line more for each break; 3 if there is one.
+fn continuity(histories: &[TableHistory]) -> Report {
+    let mut text = String::new();
+    let mut tables = Vec::new();
+    for history in histories {
+        let rows = history.states.iter().filter_map(|(_, state)| state.rows).next_back().unwrap_or(0);
+        let breaks: Vec<(u64, &str)> = history.breaks().collect();
+        let word = if breaks.is_empty() { "ok     " } else { "BROKEN " };
+        let name = screen::escape(&format!("{}.{}", history.label, history.table));
+        let backups = screen::count(history.states.len() as u64, "backup");
+        let _ = writeln!(text, "{word}   {name}: {backups}, {} now", screen::count(rows, "row"));
+        for (number, what) in &breaks {
+            let _ = writeln!(text, "          {what} when backup {number} was made");
+        }
+        let states =
+            history.states.iter().map(|(number, state)| json!({ "sequence": number, "rows": state.rows, "continuity": state.continuity }));
+        tables
+            .push(json!({ "label": history.label, "table": history.table, "ok": breaks.is_empty(), "states": states.collect::<Vec<_>>() }));
+    }
+    let broken = histories.iter().filter(|history| history.breaks().next().is_some()).count();
+    let error = (broken > 0).then(|| {
+        let message = format!("the history of {} was rewritten", screen::count(broken as u64, "table"));
+        Explained::new(Exit::Partial, message, Some("compare the bundles before and after: they hold the rows"))
+    });
+    if histories.is_empty() {
+        text.push_str("no table is watched: declare some with 'airkeep backup --append-only TABLE'\n");
+    }
+    Report { error, ..report(text, &json!({ "tables": tables })) }
 }
 
 fn judged(report: &AuditReport) -> Report {
@@ -245,6 +289,16 @@ fn time(text: &str) -> Result<UtcTime, String> {
 }
 
 fn after_help(example: &str) -> String {
-    let exits = [Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Integrity, Exit::Unsupported, Exit::Chain, Exit::Bug];
+    let exits = [
+        Exit::Success,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Partial,
+        Exit::NotFound,
+        Exit::Integrity,
+        Exit::Unsupported,
+        Exit::Chain,
+        Exit::Bug,
+    ];
     format!("Examples:\n  {example}\n\n{}", exit::table(&exits))
 }

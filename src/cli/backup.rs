@@ -16,7 +16,7 @@ use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::SigningKeyArguments;
-use super::{Report, explain, json, screen};
+use super::{Report, append_only, explain, json, screen};
 
 /// Seal live databases into one encrypted, verified bundle
 ///
@@ -64,6 +64,10 @@ pub struct Arguments {
     /// The keys were changed on purpose: do not insist that they open the vault's newest bundle
     #[arg(long)]
     new_keys: bool,
+    /// A table that only grows: its rows are compared with those of the backup before, and a rewritten history is reported. A file
+    /// that ends in .json holds a list of names, or of objects with "table" and perhaps "label". Once watched, a table stays watched
+    #[arg(long, value_name = "[LABEL:]TABLE|FILE.json")]
+    append_only: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -106,6 +110,9 @@ impl Arguments {
         backup.accept_corrupt = self.accept_corrupt;
         backup.new_keys = self.new_keys;
         backup.signing_key = self.signing.place();
+        for text in &self.append_only {
+            backup.append_only.extend(append_only::parse(text)?);
+        }
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
         let mut environment = self.record.environment();

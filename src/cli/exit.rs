@@ -143,7 +143,11 @@ impl Exit {
             | Failure::NoSigningKey { .. } => Exit::Key,
             Failure::Seal { source, .. } | Failure::Bundle { source, .. } => Exit::of_bundle(source),
             Failure::ReadBack { .. } | Failure::Damaged { .. } | Failure::WrongSigner { .. } => Exit::Integrity,
-            Failure::NoBundle { .. } | Failure::NoVault { .. } | Failure::EmptyVault { .. } | Failure::NoLabel { .. } => Exit::NotFound,
+            Failure::NoTable { .. }
+            | Failure::NoBundle { .. }
+            | Failure::NoVault { .. }
+            | Failure::EmptyVault { .. }
+            | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } | Failure::Scratch { .. } => Exit::Failed,
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,

@@ -58,6 +58,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")
         }
         Failure::Damaged { .. } => Some("try another copy; the database itself is whole, and --accept-damage restores it all the same"),
+        Failure::NoTable { .. } => Some("check the name given with --append-only; [LABEL:]TABLE"),
         Failure::NoBundle { .. } | Failure::NoLabel { .. } | Failure::Cancelled => None,
         Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),

@@ -2,6 +2,7 @@
 //!
 //! The only room that prints, asks, knows flags, or ends the process.
 
+mod append_only;
 mod audit;
 mod backup;
 mod completions;

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::bounds::{self, Bounds, Cancelled};
 use super::check::{CheckKind, Verdict, check_until};
+use super::continuity::{Watched, continuity};
 use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read_schema};
 use super::header::Header;
 use super::live::{self, Begun, Reading, Tidy};
@@ -35,6 +36,8 @@ pub struct CaptureOptions<'a> {
     pub pages: PagePreference,
     /// Whether the logical hash of every table is computed from the captured state.
     pub hash_tables: bool,
+    /// Append-only tables, which are hashed and compared with what they were.
+    pub watched: &'a [Watched],
     /// Tells the time at which the snapshot is fixed.
     pub clock: &'a dyn Fn() -> SystemTime,
     /// Whether somebody wants it to stop; asked many times a second, also by another thread.
@@ -197,9 +200,7 @@ impl Content {
             Err(error) => facts.check.add(verdict_of_unreadable(&error), format!("the schema cannot be read: {error}")),
         }
         facts.tables = self.count(facts, options.cancelled);
-        if options.hash_tables {
-            self.hash(facts, options.cancelled);
-        }
+        self.hash(facts, options);
         let found = check_until(&self.connection, facts.check.kind, facts.size_bytes, options.cancelled)?;
         facts.check.merge(found);
         Ok(())
@@ -245,11 +246,18 @@ impl Content {
         tables
     }
 
-    /// Hashes all tables; one that cannot be hashed is left without, and said so.
-    fn hash(&self, facts: &mut SourceFacts, cancelled: Cancelled<'_>) {
+    /// Hashes all tables, or those that are watched; one that cannot be hashed is left without, and said so.
+    fn hash(&self, facts: &mut SourceFacts, options: &CaptureOptions<'_>) {
         let connection = &self.connection;
-        bounds::within(connection, Bounds::of_live(facts.size_bytes), cancelled, |is_expired: &AtomicBool| {
-            for table in &mut facts.tables {
+        let is_wanted = |name: &str| options.hash_tables || options.watched.iter().any(|watched| watched.table.eq_ignore_ascii_case(name));
+        bounds::within(connection, Bounds::of_live(facts.size_bytes), options.cancelled, |is_expired: &AtomicBool| {
+            for watched in options.watched {
+                match continuity(connection, watched) {
+                    Ok(found) => facts.continuity.push((watched.table.clone(), found)),
+                    Err(error) => facts.warnings.push(format!("table '{}' was not compared with what it was: {error}", watched.table)),
+                }
+            }
+            for table in facts.tables.iter_mut().filter(|table| is_wanted(&table.name)) {
                 if is_expired.load(Ordering::Relaxed) {
                     facts.warnings.push(format!("table '{}' has no logical hash: the time limit was reached", table.name));
                     continue;

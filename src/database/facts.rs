@@ -8,6 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
 
 use super::check::{CheckKind, CheckReport};
+use super::continuity::Continuity;
 use super::logical::TableHash;
 use super::source::Source;
 
@@ -86,6 +87,8 @@ pub struct SourceFacts {
     pub schema: Option<Schema>,
     /// Sorted by name.
     pub tables: Vec<TableFacts>,
+    /// Watched tables, and what became of their earlier rows.
+    pub continuity: Vec<(String, Continuity)>,
     /// Whether the content is sound.
     pub check: CheckReport,
     /// What an operator should know.
@@ -113,6 +116,7 @@ impl SourceFacts {
             user_version: 0,
             schema: None,
             tables: Vec::new(),
+            continuity: Vec::new(),
             check: CheckReport::new(kind),
             warnings: Vec::new(),
         }

@@ -59,7 +59,14 @@ pub fn table_hash_of_first(connection: &Connection, table: &str, rows: u64) -> R
     if !is_table(connection, table).map_err(failed)? {
         return Err(DatabaseError::NotATable { table: table.to_owned() });
     }
-    hash_rows(connection, table, rows).map_err(failed)
+    let columns = stored_columns(connection, table).map_err(failed)?;
+    hash_rows(connection, table, columns, rows).map_err(failed)
+}
+
+/// Hashes the first rows of a table as if it had only some of its columns.
+pub(super) fn table_hash_of(connection: &Connection, table: &str, columns: &[String], rows: u64) -> Result<TableHash, DatabaseError> {
+    let failed = |source| DatabaseError::Table { table: table.to_owned(), source };
+    hash_rows(connection, table, columns.to_vec(), rows).map_err(failed)
 }
 
 fn is_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
@@ -67,8 +74,7 @@ fn is_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     connection.query_row(sql, [table], |_| Ok(())).optional().map(|found| found.is_some())
 }
 
-fn hash_rows(connection: &Connection, table: &str, limit: u64) -> rusqlite::Result<TableHash> {
-    let columns = stored_columns(connection, table)?;
+fn hash_rows(connection: &Connection, table: &str, columns: Vec<String>, limit: u64) -> rusqlite::Result<TableHash> {
     let mut hash = Sha256::new();
     hash.update(&[TABLE_PREFIX]);
     hash.update(&count_of(&columns).to_be_bytes());
@@ -99,7 +105,7 @@ fn hash_rows(connection: &Connection, table: &str, limit: u64) -> rusqlite::Resu
     Ok(TableHash { columns, rows: count, sha256: hash.finish().0 })
 }
 
-fn stored_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn stored_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(&format!("PRAGMA main.table_xinfo({})", quoted(table)))?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>("name")?, row.get::<_, i64>("hidden")?)))?;
     let columns: Vec<(String, i64)> = rows.collect::<rusqlite::Result<_>>()?;

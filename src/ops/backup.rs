@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::continuity::{AppendOnly, TableHistory, TableRecord, breaks, records_of, table_histories, watched_in};
 use super::progress::{Phase, Progress, Watched, go_on, heed};
 use super::record::{Captured, backup_details, source_record, tool};
 use super::recorder::{Note, chain, record, resolve_pending, subject};
@@ -18,9 +19,9 @@ use crate::bundle::{
     Manifest, Medium as _, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, Sealing, read_front, unlock,
 };
 use crate::crypto::{Digest, Entropy, SigningKey, random};
-use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, PagePreference, SourceFacts};
+use crate::database::{Capture, CaptureOptions, CheckKind, Continuity, DatabaseError, PagePreference, SourceFacts};
 use crate::files::{NewFile, ScratchSpace, Writeback};
-use crate::journal::{Event, Journal, Outcome};
+use crate::journal::{Event, Journal, Outcome, records_in};
 use crate::vault::{Pending, Vault, bundle_name, write_sidecar};
 
 /// A database and the name it gets in the bundle.
@@ -63,6 +64,8 @@ pub struct Backup {
     pub accept_corrupt: bool,
     /// Whether keys that do not open the vault's newest bundle are meant.
     pub new_keys: bool,
+    /// Tables that only grow; those that were watched at the last backup are watched in any case.
+    pub append_only: Vec<AppendOnly>,
     /// Where the signing key is, for a vault that has a signer.
     pub signing_key: Option<SigningKeyPlace>,
 }
@@ -108,6 +111,7 @@ impl Backup {
             read_back: true,
             accept_corrupt: false,
             new_keys: false,
+            append_only: Vec::new(),
             signing_key: None,
         }
     }
@@ -179,7 +183,10 @@ impl Backup {
             RECOVER_TEXT.as_bytes(),
         );
         let new = vault.folder().new_file(&mut *environment.entropy)?;
-        let (sealed, manifest) = self.seal(&core, ring, signer.as_ref(), &new, environment, &mut warnings)?;
+        let histories = table_histories(&records_in(vault.folder())?);
+        let (sealed, manifest, found) = self.seal(&core, ring, signer.as_ref(), &histories, &new, environment, &mut warnings)?;
+        let watched = records_of(&manifest, &found);
+        self.check_append_only(&watched)?;
         progress.note(&format!("sealed {} bytes in {} frames", sealed.size_bytes, sealed.frames));
         new.sync()?;
         progress.note("synced");
@@ -198,7 +205,7 @@ impl Backup {
             warnings,
         };
         let subject = subject(&report.core, &report.path);
-        let pending = Pending { subject, seal_sha256: report.seal_sha256, details: backup_details(&report) };
+        let pending = Pending { subject, seal_sha256: report.seal_sha256, details: backup_details(&report, &watched) };
         let announced = vault.announce(pending.clone(), &mut *environment.entropy);
         if let Err(error) = announced.and_then(|()| new.publish(&name)) {
             // What is left of the announcement is only a number that is not used again.
@@ -207,7 +214,36 @@ impl Backup {
         }
         progress.note(&format!("published as '{name}'"));
         self.conclude(vault, pending, &report, environment);
+        self.tell_breaks(vault, &report, breaks(&watched, &histories), environment);
         Ok(report)
+    }
+
+    /// A typing error in the name of a table must not leave it unwatched.
+    fn check_append_only(&self, watched: &[TableRecord]) -> Result<(), Failure> {
+        let is_there = |declared: &&AppendOnly| {
+            let is_label = |record: &TableRecord| declared.label.as_ref().is_none_or(|label| *label == record.label);
+            watched.iter().any(|record| is_label(record) && record.table.eq_ignore_ascii_case(&declared.table))
+        };
+        match self.append_only.iter().find(|declared| !is_there(declared)) {
+            Some(declared) => Err(Failure::NoTable { label: declared.label.clone(), table: declared.table.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Records that the history of a table was rewritten. The bundle is sealed all the same: it is the evidence.
+    fn tell_breaks(
+        &self,
+        vault: &Vault,
+        report: &BackupReport,
+        breaks: Vec<(String, serde_json::Map<String, serde_json::Value>)>,
+        environment: &mut Environment,
+    ) {
+        for (words, details) in breaks {
+            environment.shortfalls.push(words);
+            let subject = Some(subject(&report.core, &report.path));
+            let note = Note { event: Event::Continuity, outcome: Outcome::Failure, subject, details };
+            record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
+        }
     }
 
     /// The bundle is complete and durable: what fails now is a shortfall and not the loss of the backup.
@@ -250,10 +286,11 @@ impl Backup {
         core: &PublicCore,
         ring: &Keyring,
         signer: Option<&SigningKey>,
+        histories: &[TableHistory],
         new: &NewFile,
         environment: &mut Environment,
         warnings: &mut Vec<String>,
-    ) -> Result<(Sealed<()>, Manifest), Failure> {
+    ) -> Result<(Sealed<()>, Manifest, Vec<(Label, String, Continuity)>), Failure> {
         let begun = std::time::Instant::now();
         let file = new.file().try_clone().map_err(|source| self.seal_failure(BundleError::Write { source }))?;
         let (clock, progress) = (environment.clock, Arc::clone(&environment.progress));
@@ -265,6 +302,7 @@ impl Backup {
             scratch: &scratch,
             pages: self.pages,
             hash_tables: self.hash_tables,
+            watched: &[],
             clock: &clock,
             cancelled: &|| progress.is_cancelled(),
         };
@@ -273,9 +311,12 @@ impl Backup {
         let sealing = Sealing { ring, signer, compression: self.compression, workers: environment.workers };
         let writer = BundleWriter::start(out, core, sealing, &mut *environment.entropy);
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
-        let mut sources = Vec::new();
+        let (mut sources, mut found) = (Vec::new(), Vec::new());
         for spec in &self.sources {
+            let watched = watched_in(spec, &self.append_only, histories);
+            let options = CaptureOptions { watched: &watched, ..options };
             let captured = self.capture(spec, &options, &progress, &mut writer)?;
+            found.extend(captured.facts.continuity.iter().map(|(table, found)| (spec.label.clone(), table.clone(), found.clone())));
             warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
             sources.push(source_record(&spec.label, captured));
         }
@@ -293,7 +334,7 @@ impl Backup {
         let (out, sealed) = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?.split();
         let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
         flushed.map_err(|source| self.seal_failure(BundleError::Write { source }))?;
-        Ok((sealed, manifest))
+        Ok((sealed, manifest, found))
     }
 
     fn capture<W: std::io::Write>(

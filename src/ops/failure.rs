@@ -28,6 +28,14 @@ pub enum Failure {
         /// The label.
         label: Label,
     },
+    /// A table that was declared append-only is in no source.
+    #[error("no source{} has a table '{table}'", label.as_ref().map_or(String::new(), |label| format!(" '{label}'")))]
+    NoTable {
+        /// Of this source, if one was named.
+        label: Option<Label>,
+        /// The table.
+        table: String,
+    },
     /// The vault cannot be used.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod continuity;
 mod environment;
 mod failure;
 mod git;
@@ -19,6 +20,7 @@ mod verify_database;
 
 pub use audit::{Audit, AuditReport, journal_of};
 pub use backup::{Backup, BackupReport, SourceSpec};
+pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};
 pub use environment::{Environment, OsEntropy, age_seconds, utc};
 pub use failure::Failure;
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::BackupReport;
 use super::environment::utc;
 use super::git;
+use super::{BackupReport, TableRecord};
 use crate::bundle::{CaptureMethod, Check, Label, LogicalHash, SchemaRef, Source, Table, Tool};
 use crate::crypto::Digest;
 use crate::database::{SourceFacts, TableHash};
@@ -22,6 +22,8 @@ pub(super) struct Captured {
 /// The manifest's record of a source.
 pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
     let Captured { facts, sha256, schema_sha256 } = captured;
+    let is_watched = |name: &str| facts.continuity.iter().any(|(table, _)| table.eq_ignore_ascii_case(name));
+    let append_only = facts.tables.iter().map(|table| table.name.clone()).filter(|name| is_watched(name)).collect();
     Source {
         label: label.clone(),
         kind: "sqlite".to_owned(),
@@ -46,6 +48,7 @@ pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
             .into_iter()
             .map(|table| Table { name: table.name, rows: table.rows, logical: table.hash.map(logical) })
             .collect(),
+        append_only,
         check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
         git: facts.path.parent().and_then(git::describe),
     }
@@ -61,7 +64,7 @@ pub(super) fn tool() -> Tool {
 }
 
 /// What the journal says of a bundle, so that a list of bundles needs no key. Names of sources are as confidential there as in the manifest.
-pub(super) fn backup_details(report: &BackupReport) -> Map<String, Value> {
+pub(super) fn backup_details(report: &BackupReport, watched: &[TableRecord]) -> Map<String, Value> {
     let source = |source: &Source| {
         let rows: u64 = source.tables.iter().filter_map(|table| table.rows).sum();
         json!({
@@ -83,6 +86,7 @@ pub(super) fn backup_details(report: &BackupReport) -> Map<String, Value> {
         "seal_sha256": report.seal_sha256,
         "level": report.level,
         "codec": report.core.codec,
+        "append_only": watched,
         "sources": report.manifest.sources.iter().map(source).collect::<Vec<_>>(),
     });
     details.as_object().cloned().unwrap_or_default()

@@ -32,6 +32,7 @@ pub fn options(scratch: &ScratchSpace) -> CaptureOptions<'_> {
         accept_corrupt: false,
         scratch,
         hash_tables: false,
+        watched: &[],
         pages: PagePreference::Auto,
         clock: &|| SystemTime::UNIX_EPOCH,
         cancelled: &|| false,

@@ -120,7 +120,7 @@ class Draft:
                     "size_bytes": len(content), "sha256": sha256(content), "journal_mode": "wal", "page_size": 4096,
                     "page_count": 1, "encoding": "UTF-8", "auto_vacuum": "none", "application_id": -1, "user_version": 0,
                     "tables": [{"name": "audit", "rows": 3, "logical": {"columns": ["id", "what"], "rows": 3, "sha256": sha256(b"rows")}},
-                               {"name": "broken", "rows": None, "logical": None}],
+                               {"name": "broken", "rows": None, "logical": None}], "append_only": ["audit"],
                     "check": {"kind": "quick", "verdict": "ok", "messages": []}, "git": None,
                     "schema": None if sql is None else {"sha256": sha256(sql), "objects": 1}} for label, content, sql in self.files]
         host = {"name": "trial", "os": "linux", "arch": "x86_64", "user": "operator", "uid": 1000}
