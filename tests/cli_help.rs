@@ -4,11 +4,15 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 12] =
-    ["init", "backup", "verify", "restore", "list", "info", "key", "signer", "audit", "recover-text", "completions", "man"];
+const COMMANDS: [&str; 13] =
+    ["init", "backup", "verify", "restore", "list", "info", "key", "signer", "audit", "vault", "recover-text", "completions", "man"];
 /// Those that hold further commands, and these.
-const NESTED: [(&str, &[&str]); 3] =
-    [("key", &["list", "add", "remove", "rotate", "new"]), ("signer", &["show", "rotate"]), ("audit", &["show", "verify", "export"])];
+const NESTED: [(&str, &[&str]); 4] = [
+    ("key", &["list", "add", "remove", "rotate", "new"]),
+    ("signer", &["show", "rotate"]),
+    ("audit", &["show", "verify", "continuity", "export"]),
+    ("vault", &["rebuild"]),
+];
 
 /// The words of every command, each before those in it.
 fn paths() -> Vec<Vec<&'static str>> {

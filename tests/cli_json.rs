@@ -134,11 +134,17 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.read("airkeep list", &parsed(&home, 0, &["list", "--json"]));
     reader.read("airkeep audit show", &parsed(&home, 0, &["audit", "show", "--json"]));
     reader.read("airkeep audit verify", &parsed(&home, 0, &["audit", "verify", "--json"]));
+    backup(&["--append-only", "account"]);
+    reader.read("airkeep audit continuity", &parsed(&home, 0, &["audit", "continuity", "--json"]));
     reader.read("airkeep audit export", &parsed(&home, 0, &["audit", "export", "--json"]));
     let whole = home.read("airkeep-vault/journal.jsonl");
     home.write("airkeep-vault/journal.jsonl", &whole[..10], 0o600);
     reader.read("airkeep audit verify", &parsed(&home, 16, &["audit", "verify", "--json"]));
     home.write("airkeep-vault/journal.jsonl", &whole, 0o600);
+    let cut = bundle.replace("-000002-", "-000009-");
+    home.write(&cut, "x", 0o600);
+    reader.read("airkeep vault rebuild", &parsed(&home, 3, &["vault", "rebuild", "--json", "--key-file", "key"]));
+    std::fs::remove_file(home.path(&cut)).unwrap();
     reader.read("airkeep recover-text", &parsed(&home, 0, &["recover-text", "--json"]));
     reader.read("airkeep completions", &parsed(&home, 0, &["completions", "zsh", "--json"]));
     reader.read("airkeep man", &parsed(&home, 0, &["man", "--json"]));

@@ -189,3 +189,38 @@ fn a_list_tells_what_is_here_what_is_away_and_what_is_wrong() {
     }
     assert!(home.json(&["list", "--json"])["problems"].to_string().contains("number 2 is missing"));
 }
+
+#[test]
+fn a_lost_journal_is_begun_anew_from_the_bundles_and_says_so() {
+    let home = signed();
+    home.seal(&["app.db", "--key-file", "key", "--tag", "a", "--append-only", "account"]);
+    home.succeeds(&[&BACKUP[..], &["--tag", "b"]].concat());
+    home.succeeds(&["verify", "airkeep-vault", "--key-file", "key"]);
+    let before = home.json(&["list", "--json"]);
+    let mut text = home.read("airkeep-vault/journal.jsonl");
+    text.truncate(text.len() - 5);
+    text.push(b'\n');
+    home.write("airkeep-vault/journal.jsonl", &text, 0o600);
+    let run = home.run(BACKUP);
+    assert!(run.code == 3 && run.stderr.contains("the last record of"), "{}", run.stderr);
+
+    home.refuses(12, "cannot use the signing key", &["vault", "rebuild", "--key-file", "key", "--signing-key", "nowhere"]);
+    let rebuilt = home.json(&["vault", "rebuild", "--key-file", "key", "--json"]);
+    assert_eq!(rebuilt["recorded"].as_array().unwrap().len(), 3);
+    assert_eq!(home.read(&format!("airkeep-vault/{}", rebuilt["kept_as"].as_str().unwrap())), text);
+    assert_eq!(events(&home), ["journal success", "backup success", "backup success", "backup success"]);
+    let audit = home.json(&["audit", "verify", "--json"]);
+    assert_eq!((&audit["rebuilt_after"], &audit["signed"]), (&3.into(), &4.into()));
+    assert!(audit["warnings"][0].as_str().unwrap().contains("begun anew behind bundle 3"), "{audit}");
+    let after = home.json(&["list", "--json"]);
+    let tags =
+        |list: &Value| list["bundles"].as_array().unwrap().iter().rev().take(2).map(|bundle| bundle["tag"].clone()).collect::<Vec<_>>();
+    assert_eq!(tags(&after), tags(&before));
+    // What was sealed before knows another journal.
+    let second = home.bundles().remove(1);
+    is_broken(&home, "record 2 is not the one behind which bundle", &["audit", "verify", "--against", &second]);
+    // Watched tables stay watched.
+    let next = home.json(&[&BACKUP[..], &["--json"]].concat());
+    assert_eq!(next["sources"][0]["append_only"], serde_json::json!(["account"]));
+    home.succeeds(&["audit", "verify"]);
+}

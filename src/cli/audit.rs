@@ -241,6 +241,9 @@ fn judged(report: &AuditReport) -> Report {
     if verified.torn_bytes > 0 {
         warnings.push("the last line is incomplete: a run was killed while it wrote it; the next record clears it".to_owned());
     }
+    if let Some(sequence) = verified.rebuilt_after {
+        warnings.push(format!("the journal was begun anew behind bundle {sequence}: what happened before is not in it"));
+    }
     let json = json!({
         "vault": report.vault.to_string_lossy(),
         "set": report.set,
@@ -248,6 +251,7 @@ fn judged(report: &AuditReport) -> Report {
         "signed": verified.signed,
         "witnesses": report.witnesses,
         "clock_regressions": verified.clock_regressions,
+        "rebuilt_after": verified.rebuilt_after,
         "head": verified.head,
         "faults": verified.faults.iter().map(|fault| json!({ "record": fault.record, "message": fault.kind.to_string() })).collect::<Vec<_>>(),
     });

@@ -27,6 +27,7 @@ mod signals;
 mod signer;
 mod signers;
 mod terminal;
+mod vault;
 mod verify;
 
 use std::panic::catch_unwind;
@@ -65,6 +66,7 @@ enum Command {
     Key(key::Arguments),
     Signer(signer::Arguments),
     Audit(audit::Arguments),
+    Vault(vault::Arguments),
     RecoverText(recover_text::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -140,6 +142,7 @@ fn run() -> Exit {
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
         Command::Signer(arguments) => ("signer", arguments.json(), arguments.run()),
+        Command::Vault(arguments) => ("vault", arguments.json(), arguments.run()),
         Command::Audit(arguments) => ("audit", arguments.json(), arguments.run()),
         Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
         Command::Completions(arguments) => ("completions", arguments.json, arguments.run()),
@@ -194,7 +197,7 @@ impl Command {
             | Command::Completions(_) => true,
             Command::Man(arguments) => arguments.is_printed(),
             Command::Key(arguments) => arguments.is_list(),
-            Command::Backup(_) | Command::Verify(_) | Command::Restore(_) => false,
+            Command::Backup(_) | Command::Verify(_) | Command::Restore(_) | Command::Vault(_) => false,
         }
     }
 }

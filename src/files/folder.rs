@@ -219,6 +219,16 @@ impl Folder {
         rustix::fs::unlinkat(&*self.descriptor, name, AtFlags::empty()).map_err(FileError::on("remove", &self.path.join(name)))
     }
 
+    /// Gives a file of the folder another name, durably; what has that name is replaced.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let renamed = rustix::fs::renameat(&*self.descriptor, from, &*self.descriptor, to);
+        renamed.map_err(FileError::on("rename", &self.path.join(from)))?;
+        self.sync()
+    }
+
     /// Removes hidden files that a killed run left. Only for who holds the folder's lock: then nobody is using one.
     ///
     /// # Errors

@@ -106,6 +106,8 @@ pub struct Verified {
     pub records: u64,
     /// How many of them are signed.
     pub signed: u64,
+    /// The last bundle that was sealed before the journal was begun anew, if it was: what happened until then is not in it.
+    pub rebuilt_after: Option<u64>,
     /// How many carry a time behind the one before.
     pub clock_regressions: u64,
     /// Bytes of an incomplete last line, which a killed run left: no fault.
@@ -170,6 +172,9 @@ impl Walk<'_> {
             let acknowledged = record.details.get("acknowledged_sequence").and_then(serde_json::Value::as_u64).unwrap_or(0);
             self.find(number, FaultKind::WasCut { acknowledged });
         }
+        if number == 1 && record.event == Event::Journal && record.outcome == Outcome::Success {
+            self.verified.rebuilt_after = record.details.get("last_sequence").and_then(serde_json::Value::as_u64);
+        }
         self.verified.signed += u64::from(is_signed);
         self.verified.clock_regressions += u64::from(record.clock_regressed);
         self.verified.head = Some(JournalHead { sequence: record.sequence, sha256: hash });
@@ -187,7 +192,8 @@ impl Walk<'_> {
                 let is_successor = |known| self.check.changes.iter().any(|change| change.from == known && change.to == signer);
                 let is_introduced = match known {
                     Some(known) => known == signer || is_successor(known),
-                    None => record.event == Event::Init,
+                    // A journal that was begun anew says so in its first record.
+                    None => record.event == Event::Init || (number == 1 && record.event == Event::Journal),
                 };
                 if !is_introduced {
                     self.find(number, FaultKind::Stranger { signer: signer.fingerprint().to_string() });

@@ -6,7 +6,7 @@ use super::verify::open_bundle;
 use super::{Environment, Failure};
 use crate::bundle::{JournalHead, SetRef, TrustedSigners, read_front};
 use crate::files::{FileError, Folder};
-use crate::journal::{Check, Record, Verified, records_in};
+use crate::journal::{Check, Event, Record, Verified, records_in};
 use crate::vault::{bundles_in, identity_in, signer_changes_in};
 
 /// A journal that is to be checked.
@@ -53,7 +53,9 @@ impl Audit {
             }
             witnesses.extend(core.journal_head.map(|head| (path.to_string_lossy().into_owned(), head)));
         }
-        let silent = own_witnesses(&folder, &set, &mut witnesses)?;
+        // Bundles from before a new beginning know another journal; those that were named are asked all the same.
+        let rebuilt_after = records_in(&folder)?.first().and_then(rebuilt_after).unwrap_or(0);
+        let silent = own_witnesses(&folder, &set, rebuilt_after, &mut witnesses)?;
         let changes = signer_changes_in(&folder)?;
         let mut trusted = self.signers.clone();
         trusted.follow(&changes);
@@ -64,11 +66,22 @@ impl Audit {
     }
 }
 
+/// The last bundle that was sealed before a journal was begun anew, by its first record.
+fn rebuilt_after(record: &Record) -> Option<u64> {
+    (record.event == Event::Journal).then(|| record.details.get("last_sequence")?.as_u64())?
+}
+
 /// The heads in the bundles of the vault itself.
-fn own_witnesses(folder: &Folder, set: &SetRef, witnesses: &mut Vec<(String, JournalHead)>) -> Result<Vec<String>, FileError> {
+fn own_witnesses(
+    folder: &Folder,
+    set: &SetRef,
+    rebuilt_after: u64,
+    witnesses: &mut Vec<(String, JournalHead)>,
+) -> Result<Vec<String>, FileError> {
     let mut silent = Vec::new();
     for bundle in bundles_in(folder)? {
         match bundle.core() {
+            Some(core) if core.set.id == set.id && core.sequence <= rebuilt_after => {}
             Some(core) if core.set.id == set.id => witnesses.extend(core.journal_head.clone().map(|head| (bundle.name.clone(), head))),
             Some(_) => {}
             None => silent.push(bundle.name),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::SourceSpec;
-use crate::bundle::{Label, Manifest};
+use crate::bundle::{Label, Manifest, Source};
 use crate::crypto::Digest;
 use crate::database::{Continuity, TableHash, Watched};
 use crate::journal::{Event, Outcome, Record};
@@ -115,6 +115,16 @@ pub(super) fn records_of(manifest: &Manifest, found: &[(Label, String, Continuit
         })
     };
     found.iter().filter_map(record).collect()
+}
+
+/// What a bundle alone tells of its watched tables: what they were, and not whether that was kept.
+pub(super) fn recorded_tables(manifest: &Manifest) -> Vec<TableRecord> {
+    let of_source = |source: &Source| {
+        let watched = source.tables.iter().filter(|table| source.append_only.contains(&table.name));
+        let found = watched.map(|table| (source.label.clone(), table.name.clone(), Continuity::First));
+        records_of(manifest, &found.collect::<Vec<_>>())
+    };
+    manifest.sources.iter().flat_map(of_source).collect()
 }
 
 /// What was rewritten since which backup: the words, and the details of a record.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::environment::utc;
 use super::git;
 use super::{BackupReport, TableRecord};
-use crate::bundle::{CaptureMethod, Check, Label, LogicalHash, SchemaRef, Source, Table, Tool};
+use crate::bundle::{CaptureMethod, Check, Label, LogicalHash, Manifest, PublicCore, SchemaRef, Source, Table, Tool};
 use crate::crypto::Digest;
 use crate::database::{SourceFacts, TableHash};
 
@@ -65,6 +65,20 @@ pub(super) fn tool() -> Tool {
 
 /// What the journal says of a bundle, so that a list of bundles needs no key. Names of sources are as confidential there as in the manifest.
 pub(super) fn backup_details(report: &BackupReport, watched: &[TableRecord]) -> Map<String, Value> {
+    let mut details = manifest_details(&report.core, &report.manifest);
+    let more = json!({
+        "size_bytes": report.size_bytes,
+        "sha256": report.sha256,
+        "seal_sha256": report.seal_sha256,
+        "level": report.level,
+        "append_only": watched,
+    });
+    details.extend(more.as_object().cloned().unwrap_or_default());
+    details
+}
+
+/// The part of it that stands in the bundle.
+pub(super) fn manifest_details(core: &PublicCore, manifest: &Manifest) -> Map<String, Value> {
     let source = |source: &Source| {
         let rows: u64 = source.tables.iter().filter_map(|table| table.rows).sum();
         json!({
@@ -77,17 +91,12 @@ pub(super) fn backup_details(report: &BackupReport, watched: &[TableRecord]) -> 
         })
     };
     let details = json!({
-        "kind": report.core.kind,
-        "created_at": report.core.created_at,
-        "tag": report.manifest.tag,
-        "note": report.manifest.note,
-        "size_bytes": report.size_bytes,
-        "sha256": report.sha256,
-        "seal_sha256": report.seal_sha256,
-        "level": report.level,
-        "codec": report.core.codec,
-        "append_only": watched,
-        "sources": report.manifest.sources.iter().map(source).collect::<Vec<_>>(),
+        "kind": core.kind,
+        "created_at": core.created_at,
+        "tag": manifest.tag,
+        "note": manifest.note,
+        "codec": core.codec,
+        "sources": manifest.sources.iter().map(source).collect::<Vec<_>>(),
     });
     details.as_object().cloned().unwrap_or_default()
 }

@@ -291,6 +291,11 @@ impl Vault {
         }
     }
 
+    /// Names and places of the bundles of this set that lie here, by place.
+    pub fn own_bundles(&self) -> Vec<(String, u64)> {
+        self.own().map(|bundle| (bundle.name.clone(), bundle.sequence)).collect()
+    }
+
     /// Bundles of this set; one that cannot be read counts by its file name.
     fn own(&self) -> impl Iterator<Item = &Shelved> {
         self.bundles.iter().filter(|bundle| match bundle.core() {
