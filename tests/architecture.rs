@@ -16,7 +16,8 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 23] = [
+const CRATES: [(&str, &[&str]); 24] = [
+    ("close_fds", &["cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

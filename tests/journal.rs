@@ -158,6 +158,19 @@ fn a_hook_hears_each_event_and_its_failure_is_recorded_and_undoes_nothing() {
 }
 
 #[test]
+fn a_hook_gets_no_descriptor_that_was_given_to_us() {
+    let home = signed();
+    home.write("pass", cli::PASSPHRASE, 0o600);
+    let line =
+        format!("exec {} backup app.db --passphrase-fd 3 --hook 'sh -c \"ls /proc/self/fd > fds\"' 3<pass", env!("CARGO_BIN_EXE_airkeep"));
+    let run = finish(home.program("sh").args(["-c", &line]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let fds = String::from_utf8(home.read("fds")).unwrap();
+    // Its own three, and the one by which ls reads the folder.
+    assert_eq!(fds.lines().count(), 4, "{fds}");
+}
+
+#[test]
 fn a_list_tells_what_is_here_what_is_away_and_what_is_wrong() {
     let home = signed();
     for tag in ["a", "b", "c", "d"] {

@@ -102,6 +102,8 @@ impl Report {
 /// Runs the program.
 pub fn main() -> ExitCode {
     protect_memory();
+    // A passphrase that came by a descriptor is not for git, and not for a hook.
+    close_fds::set_fds_cloexec(3, &[]);
     signals::listen();
     std::panic::set_hook(Box::new(|panic| screen::error_line(&format!("this is a bug in airkeep: {panic}"))));
     // The hook has said what happened; the code says that it was not the user's fault.

@@ -4,23 +4,21 @@
 //! vault is a bundle that once opened, and a kill at any moment leaves none. One source after the other is captured and
 //! sealed: each is a cut of its own.
 
-use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::continuity::{AppendOnly, TableHistory, TableRecord, breaks, records_of, table_histories, watched_in};
-use super::progress::{Phase, Progress, Watched, go_on, heed};
-use super::record::{Captured, backup_details, source_record, tool};
+use super::continuity::{AppendOnly, TableRecord, breaks, records_of, table_histories};
+use super::progress::{go_on, heed};
+use super::record::backup_details;
 use super::recorder::{Note, chain, record, resolve_pending, subject};
+use super::seal::{SealedBundle, Sealer};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
-    BundleError, BundleWriter, Compression, CoreFacts, EntryPath, Examination, FrameSize, Id, Keyring, Kind, Label, Level, MANIFEST_FORMAT,
-    Manifest, Medium as _, Nowhere, Predecessor, PublicCore, RECOVER_TEXT, Sealed, Sealing, read_front, unlock,
+    Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Predecessor, PublicCore, RECOVER_TEXT, read_front,
 };
-use crate::crypto::{Digest, Entropy, SigningKey, random};
-use crate::database::{Capture, CaptureOptions, CheckKind, Continuity, DatabaseError, PagePreference, SourceFacts};
-use crate::files::{NewFile, ScratchSpace, Writeback};
+use crate::crypto::{Digest, SigningKey, random};
+use crate::database::{CheckKind, DatabaseError, PagePreference};
 use crate::journal::{Event, Journal, Outcome, records_in};
 use crate::vault::{Pending, Vault, bundle_name, write_sidecar};
 
@@ -184,13 +182,15 @@ impl Backup {
         );
         let new = vault.folder().new_file(&mut *environment.entropy)?;
         let histories = table_histories(&records_in(vault.folder())?);
-        let (sealed, manifest, found) = self.seal(&core, ring, signer.as_ref(), &histories, &new, environment, &mut warnings)?;
+        let sealer = Sealer { backup: self, core: &core, ring, signer: signer.as_ref(), histories: &histories };
+        let SealedBundle { sealed, manifest, found, warnings: of_sources } = sealer.seal(&new, environment)?;
+        warnings.extend(of_sources);
         let watched = records_of(&manifest, &found);
         self.check_append_only(&watched)?;
         progress.note(&format!("sealed {} bytes in {} frames", sealed.size_bytes, sealed.frames));
         new.sync()?;
         progress.note("synced");
-        let level = self.read_back.then(|| self.verify(&new, ring, environment)).transpose()?;
+        let level = self.read_back.then(|| sealer.read_back(&new, environment)).transpose()?;
         let name = bundle_name(&core.set.name, core.sequence, &core.created_at);
         go_on(&progress)?;
         let report = BackupReport {
@@ -280,143 +280,6 @@ impl Backup {
         }
         Ok(warnings)
     }
-
-    fn seal(
-        &self,
-        core: &PublicCore,
-        ring: &Keyring,
-        signer: Option<&SigningKey>,
-        histories: &[TableHistory],
-        new: &NewFile,
-        environment: &mut Environment,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Sealed<()>, Manifest, Vec<(Label, String, Continuity)>), Failure> {
-        let begun = std::time::Instant::now();
-        let file = new.file().try_clone().map_err(|source| self.seal_failure(BundleError::Write { source }))?;
-        let (clock, progress) = (environment.clock, Arc::clone(&environment.progress));
-        let scratch = self.scratch_space();
-        let options = CaptureOptions {
-            check: self.check,
-            busy_timeout: self.busy_timeout,
-            accept_corrupt: self.accept_corrupt,
-            scratch: &scratch,
-            pages: self.pages,
-            hash_tables: self.hash_tables,
-            watched: &[],
-            clock: &clock,
-            cancelled: &|| progress.is_cancelled(),
-        };
-        // Frames are large; the buffer gathers their headers and padding.
-        let out = BufWriter::with_capacity(64 << 10, Writeback::new(file));
-        let sealing = Sealing { ring, signer, compression: self.compression, workers: environment.workers };
-        let writer = BundleWriter::start(out, core, sealing, &mut *environment.entropy);
-        let mut writer = writer.map_err(|source| self.seal_failure(source))?;
-        let (mut sources, mut found) = (Vec::new(), Vec::new());
-        for spec in &self.sources {
-            let watched = watched_in(spec, &self.append_only, histories);
-            let options = CaptureOptions { watched: &watched, ..options };
-            let captured = self.capture(spec, &options, &progress, &mut writer)?;
-            found.extend(captured.facts.continuity.iter().map(|(table, found)| (spec.label.clone(), table.clone(), found.clone())));
-            warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
-            sources.push(source_record(&spec.label, captured));
-        }
-        let manifest = Manifest {
-            format: MANIFEST_FORMAT.to_owned(),
-            bundle: core.id,
-            host: environment.host.clone(),
-            tool: tool(),
-            started_at: core.created_at.clone(),
-            duration_ms: begun.elapsed().as_millis() as u64,
-            tag: self.tag.clone(),
-            note: self.note.clone(),
-            sources,
-        };
-        let (out, sealed) = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?.split();
-        let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
-        flushed.map_err(|source| self.seal_failure(BundleError::Write { source }))?;
-        Ok((sealed, manifest, found))
-    }
-
-    fn capture<W: std::io::Write>(
-        &self,
-        spec: &SourceSpec,
-        options: &CaptureOptions<'_>,
-        progress: &Arc<dyn Progress>,
-        writer: &mut BundleWriter<'_, W>,
-    ) -> Result<Captured, Failure> {
-        let of_source = |source| Failure::Source { label: spec.label.clone(), source };
-        let examining = Phase::begin(progress, &format!("examining {}", spec.label), None);
-        let mut capture = Capture::begin(&spec.path, options).map_err(of_source)?;
-        drop(examining);
-        let facts = capture.facts().clone();
-        progress.note(&captured_note(&spec.label, &facts));
-        let sealing = Phase::begin(progress, &format!("sealing {}", spec.label), Some(facts.size_bytes));
-        writer.begin(EntryPath::Database(spec.label.clone()), facts.size_bytes).map_err(|source| self.seal_failure(source))?;
-        let copied = capture.write_image::<CopyError>(&mut |pages| {
-            if progress.is_cancelled() {
-                return Err(CopyError::Seal(BundleError::Cancelled));
-            }
-            progress.advance(pages.len() as u64);
-            writer.write(pages).map_err(CopyError::Seal)
-        });
-        copied.map_err(|error| match error {
-            CopyError::Seal(source) => self.seal_failure(source),
-            CopyError::Capture(source) => of_source(source),
-        })?;
-        let sha256 = writer.end().map_err(|source| self.seal_failure(source))?;
-        capture.finish().map_err(of_source)?;
-        drop(sealing);
-        let schema_sha256 = match &facts.schema {
-            Some(schema) => {
-                Some(writer.add(EntryPath::Schema(spec.label.clone()), schema.sql.as_bytes()).map_err(|source| self.seal_failure(source))?)
-            }
-            None => None,
-        };
-        Ok(Captured { facts, sha256, schema_sha256 })
-    }
-
-    fn verify(&self, new: &NewFile, ring: &Keyring, environment: &Environment) -> Result<Level, Failure> {
-        let failure = |source| Failure::ReadBack { vault: self.vault.clone(), source };
-        new.evict();
-        let progress = &environment.progress;
-        let medium = Watched::new(new.file(), progress);
-        let _phase = Phase::begin(progress, "reading back", medium.length().ok());
-        let mut front = read_front(&medium).map_err(failure)?;
-        let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
-        let mut sink = Nowhere;
-        let examination = Examination::new(&medium, &mut front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
-        examination.run().and_then(|outcome| outcome.into_result()).map_err(failure)?;
-        progress.note("read back and verified, L3");
-        Ok(Level::Content)
-    }
-
-    fn scratch_space(&self) -> ScratchSpace {
-        let folder = self.scratch.as_deref().unwrap_or(&self.vault);
-        ScratchSpace::new(folder, |bytes: &mut [u8]| super::OsEntropy.fill(bytes))
-    }
-
-    fn seal_failure(&self, source: BundleError) -> Failure {
-        Failure::Seal { vault: self.vault.clone(), source }
-    }
-}
-
-/// Which side of the copy failed.
-enum CopyError {
-    Capture(DatabaseError),
-    Seal(BundleError),
-}
-
-impl From<DatabaseError> for CopyError {
-    fn from(error: DatabaseError) -> CopyError {
-        CopyError::Capture(error)
-    }
-}
-
-fn captured_note(label: &Label, facts: &SourceFacts) -> String {
-    format!(
-        "captured {label}: {} bytes, by {} from {}, {} check: {}",
-        facts.size_bytes, facts.pages, facts.route, facts.check.kind, facts.check.verdict
-    )
 }
 
 fn stranger_warning(bundle: &crate::vault::Shelved, set: &str) -> String {

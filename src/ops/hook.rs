@@ -107,7 +107,7 @@ impl Hook {
     }
 
     /// The command for one event. What this process has opened is closed on exec (the standard library and SQLite see to that); what it
-    /// was started with is not, and cannot be without `unsafe`: docs/hooks.md says so.
+    /// was started with is the program's business, which marks all of it at its start.
     fn command(&self, event: &HookEvent<'_>) -> Command {
         let mut command = child::piped(&self.program);
         command

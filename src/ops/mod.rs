@@ -15,6 +15,7 @@ mod rebuild;
 mod record;
 mod recorder;
 mod restore;
+mod seal;
 mod signing;
 mod verify;
 mod verify_database;
