@@ -112,7 +112,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 69] = [
+const WRONG: [(&str, &[&str]); 87] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -182,6 +182,24 @@ const WRONG: [(&str, &[&str]); 69] = [
     ("key-new-nothing", &["key", "new"]),
     ("completions-unknown-shell", &["completions", "tcsh"]),
     ("man-with-argument", &["man", "backup"]),
+    ("init-with-folder", &["init", "vault"]),
+    ("init-illegal-name", &["init", "--name", "Plant 7"]),
+    ("init-empty-name", &["init", "--name", ""]),
+    ("signer-unknown-command", &["signer", "remove"]),
+    ("signer-show-bundle", &["signer", "show", "app.akb"]),
+    ("verify-fingerprint-in-hex", &["verify", "app.akb", "--signer", "0a1b2c3d"]),
+    ("verify-fingerprint-too-short", &["verify", "app.akb", "--signer", "SHA256:AAAA"]),
+    ("verify-signer-changes-without-signer", &["verify", "app.akb", "--signer-changes", "changes"]),
+    ("restore-signer-changes-without-signer", &["restore", "app.akb", "--to", "out", "--signer-changes", "changes"]),
+    ("list-bundle", &["list", "app.akb"]),
+    ("audit-show-unknown-event", &["audit", "show", "--event", "login"]),
+    ("audit-show-local-time", &["audit", "show", "--since", "2026-11-21 02:00"]),
+    ("audit-show-month-13", &["audit", "show", "--since", "2026-13-01"]),
+    ("audit-verify-against-nothing", &["audit", "verify", "--against"]),
+    ("audit-export-unknown-format", &["audit", "export", "--format", "xml"]),
+    ("backup-hook-unknown-placeholder", &["backup", "app.db", "--hook", "log {who}"]),
+    ("backup-hook-open-quote", &["backup", "app.db", "--hook", "log 'x"]),
+    ("backup-hook-empty", &["backup", "app.db", "--hook", ""]),
 ];
 
 #[test]
@@ -198,6 +216,32 @@ fn wrong_flags_and_values_are_usage_errors_with_golden_words() {
         assert_eq!((json.code, &object["error"]["code"], &object["ok"]), (2, &2.into(), &false.into()), "{name}: {object:#}");
         assert!(json.stderr.starts_with("airkeep: error: "), "{name}");
     }
+    assert!(home.tree().is_empty());
+}
+
+/// Every option of every command, given to every command that does not have it.
+#[test]
+fn no_command_takes_another_one_s_option() {
+    let home = Home::new();
+    let options_of = |path: &[&str]| {
+        let help = home.succeeds(&[path, &["--help"]].concat());
+        let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').map(str::to_owned);
+        words.filter(|word| word.len() > 3 && word.starts_with("--")).collect::<std::collections::BTreeSet<String>>()
+    };
+    let leaves: Vec<Vec<&str>> =
+        paths().into_iter().filter(|path| path.len() > 1 || !NESTED.iter().any(|(outer, _)| outer == &path[0])).collect();
+    let known: Vec<(Vec<&str>, _)> = leaves.into_iter().map(|path| (path.clone(), options_of(&path))).collect();
+    let all: std::collections::BTreeSet<&String> = known.iter().flat_map(|(_, options)| options).collect();
+    let mut refused = 0;
+    for (path, own) in &known {
+        for option in all.iter().filter(|option| !own.contains(**option)) {
+            let run = home.run([&path[..], &[option]].concat());
+            assert_eq!(run.code, 2, "{path:?} {option}: {}{}", run.stdout, run.stderr);
+            assert_clear_error(&run.stderr);
+            refused += 1;
+        }
+    }
+    assert!(refused > 200, "{refused}");
     assert!(home.tree().is_empty());
 }
 

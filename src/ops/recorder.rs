@@ -80,6 +80,11 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
     }
     let shortfall = match (instead, own) {
         (None, Ok(_)) => return,
+        // Nothing was changed in the vault, and the record stands somewhere.
+        (Some(why), Ok(_)) if entry.event == Event::Verify => {
+            let place = "recorded in this account's own journal and not in the vault's";
+            return environment.progress.note(&format!("{place}: {}", chain(&why)));
+        }
         (Some(why), Ok(_)) => format!("recorded in this account's own journal and not in the vault's: {}", chain(&why)),
         (Some(why), Err(_)) => format!("this was not recorded in the vault's journal: {}", chain(&why)),
         (None, Err(why)) => format!("this was not recorded in any journal: {}", chain(&why)),
