@@ -104,11 +104,31 @@ fn tampering_is_found_and_named_and_is_no_i_o_error() {
     let text = String::from_utf8(home.read("airkeep-vault/journal.jsonl")).unwrap();
     home.write("airkeep-vault/journal.jsonl", text.replacen("\"app\"", "\"apx\"", 1), 0o600);
     is_broken(&home, "record 2 is not signed by the signer that it names", &["audit", "verify"]);
+    // Who takes the vault's record away, or the signer out of it, takes nothing of the check away.
+    let record = String::from_utf8(home.read("airkeep-vault/vault.json")).unwrap();
+    std::fs::remove_file(home.path("airkeep-vault/vault.json")).unwrap();
+    is_broken(&home, "record 2 is not signed by the signer that it names", &["audit", "verify"]);
+    let from = record.find("\"signer\"").unwrap();
+    let until = from + record[from..].find(',').unwrap();
+    home.write("airkeep-vault/vault.json", format!("{}\"signer\": null{}", &record[..from], &record[until..]), 0o600);
+    let unsigned: String = text.lines().map(|line| unsigned(line) + "\n").collect();
+    home.write("airkeep-vault/journal.jsonl", unsigned, 0o600);
+    let run = home.run(["audit", "verify"]);
+    assert!(run.code == 16 && run.stdout.contains("is not signed, and the vault has a signer"), "{}", run.stdout);
+    home.write("airkeep-vault/vault.json", record, 0o600);
     std::fs::remove_file(home.path("airkeep-vault/journal.jsonl")).unwrap();
     is_broken(&home, "record 1 is missing, with all others", &["audit", "verify"]);
     home.folder("airkeep-vault/journal.jsonl");
     home.refuses(2, "journal.jsonl' is a folder", &["audit", "verify"]);
     home.refuses(10, "there is no vault", &["audit", "verify", "--vault", "nowhere"]);
+}
+
+/// A line without its signature and the name of its signer.
+fn unsigned(line: &str) -> String {
+    let mut value: Value = serde_json::from_str(line).unwrap();
+    value["signature"] = Value::Null;
+    value["record"]["signer"] = Value::Null;
+    value.to_string()
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! Findings are collected, not thrown: the report says which frames and which databases are hurt, and the pass goes on behind them. Whoever
 //! takes entries must not publish any of them before the pass ended without a finding.
 
+use super::cursor::Cursor;
 use super::frame::Place;
 use super::frame_check::{State, Task, worker};
-use super::front::{Cursor, Front, Unlocked};
+use super::front::{Front, Unlocked};
 use super::index::{Entry, FrameContent, Index};
 use super::level::Level;
 use super::limits::FINDINGS_MAX;
@@ -98,7 +99,7 @@ impl<'a, M: Medium + ?Sized, S: EntrySink> Examination<'a, M, S> {
     /// # Errors
     /// Only what is not the bundle's fault: the sink's errors, lost workers, a reader who wants no more. Damage is in the outcome.
     pub fn run(mut self) -> Result<Outcome, S::Error> {
-        let mut walk = Walk::new(self.medium, self.front);
+        let mut walk = Walk::new(self.medium, self.front.frames_start, self.front.core.frame_size);
         let mut held: Option<(u64, u64, u64)> = None;
         let index_at = loop {
             let step = walk.step();

@@ -2,19 +2,19 @@
 //!
 //! Sums come first: a flipped bit must read as damage and not as a wrong passphrase or an unknown format.
 
-use std::io;
 use std::sync::Arc;
 
 use super::codec::Opener;
 use super::core::PublicCore;
+use super::cursor::Cursor;
 use super::frame::Place;
+use super::hint::{Hint, sums_line};
 use super::index::Index;
 use super::limits::{CORE_MAX, INDEX_MAX, SLOTS_LEN, TEXT_MAX, sealed_max};
 use super::manifest::Manifest;
 use super::medium::Medium;
-use super::outer::{BLOCK, is_zero, member, padding, size_in, stored_len};
+use super::outer::{BLOCK, member, stored_len};
 use super::slots::{Keyring, SlotTable};
-use super::tail::{Hint, sums_line};
 use super::walk::{Step, Walk};
 use super::{BundleError, Damage};
 use crate::crypto::{BundleKeys, Digest, Namespace, PublicKey, RootKey, SignedMessage, decode_hex};
@@ -161,7 +161,7 @@ fn read_index(medium: &(impl Medium + ?Sized), front: &Front) -> Result<(u64, Ve
     {
         return Ok(found);
     }
-    let mut walk = Walk::new(medium, front);
+    let mut walk = Walk::new(medium, front.frames_start, front.core.frame_size);
     loop {
         match walk.step() {
             Step::Index { offset, .. } => return read(walk.frames(), offset),
@@ -230,41 +230,4 @@ fn decode_mac(stored: &[u8]) -> Option<[u8; 32]> {
     let mut mac = [0; 32];
     let digits = std::str::from_utf8(stored).ok()?.strip_suffix('\n')?;
     decode_hex(digits, &mut mac).ok().map(|()| mac)
-}
-
-/// Reads members one after the other, each checked against the canonical form before it is allocated.
-pub(super) struct Cursor<'m, M: Medium + ?Sized> {
-    pub medium: &'m M,
-    pub offset: u64,
-}
-
-impl<M: Medium + ?Sized> Cursor<'_, M> {
-    /// Reads the member that must stand here and moves behind it.
-    pub fn member(&mut self, name: &str, max: u64) -> Result<Vec<u8>, Damage> {
-        let size = self.header(name, max)?;
-        let mut content = vec![0; (size + padding(size)) as usize];
-        self.read(name, self.offset + BLOCK, &mut content)?;
-        if !is_zero(&content.split_off(size as usize)) {
-            return Err(Damage::Padding { member: name.to_owned() });
-        }
-        self.offset += stored_len(size);
-        Ok(content)
-    }
-
-    /// Reads the header that must stand here and gives the size of its member.
-    pub fn header(&self, name: &str, max: u64) -> Result<u64, Damage> {
-        let mut block = [0; BLOCK as usize];
-        self.read(name, self.offset, &mut block)?;
-        let lost = || Damage::Header { member: name.to_owned(), offset: self.offset };
-        size_in(&block, name).filter(|&size| size <= max).ok_or_else(lost)
-    }
-
-    /// Fills a buffer from anywhere, with errors that name the member.
-    pub fn read(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), Damage> {
-        let member = || name.to_owned();
-        self.medium.read_at(offset, buffer).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => Damage::Cut { member: member() },
-            _ => Damage::Unreadable { member: member(), offset, source },
-        })
-    }
 }

@@ -6,10 +6,10 @@
 use std::io;
 
 use super::Damage;
-use super::front::Front;
 use super::limits::{FRAMES_MAX, INDEX_MAX, sealed_max};
 use super::medium::Medium;
 use super::outer::{BLOCK, member, size_in, stored_len};
+use super::values::FrameSize;
 
 /// IV, at least one block, tag: what every sealed member has.
 fn is_sealed(size: u64) -> bool {
@@ -46,9 +46,9 @@ enum Found {
 
 impl<'m, M: Medium + ?Sized> Walk<'m, M> {
     /// Begins at frame 0.
-    pub fn new(medium: &'m M, front: &Front) -> Walk<'m, M> {
-        let frame_max = sealed_max(front.core.frame_size.bytes());
-        Walk { medium, offset: front.frames_start, end: medium.length().unwrap_or(u64::MAX), next: 0, frame_max }
+    pub fn new(medium: &'m M, frames_start: u64, frame_size: FrameSize) -> Walk<'m, M> {
+        let frame_max = sealed_max(frame_size.bytes());
+        Walk { medium, offset: frames_start, end: medium.length().unwrap_or(u64::MAX), next: 0, frame_max }
     }
 
     /// How many frames the bundle has, as far as the walk came.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use super::codec::{Compression, Packer};
 use super::core::PublicCore;
 use super::frame::Place;
+use super::hint::{Hint, sums_line};
 use super::index::{Entry, Index};
 use super::label::EntryPath;
 use super::limits::{FRAMES_MAX, INDEX_MAX, MANIFEST_MAX};
 use super::outer::{BLOCK, END_OF_ARCHIVE, header, member, padding, stored_len};
 use super::pipeline::Pipeline;
 use super::slots::{Keyring, SlotTable};
-use super::tail::{Hint, sums_line};
 use super::values::{FrameSize, Id};
 use super::{BundleError, RECOVER_TEXT};
 use crate::crypto::{

@@ -152,7 +152,9 @@ impl Exit {
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,
             Failure::Journal(_) => Exit::Failed,
-            Failure::Cancelled => signals::caught().unwrap_or(Exit::Interrupted),
+            Failure::Cancelled => {
+                Exit::SIGNALS.into_iter().find(|exit| signals::caught() == Some(exit.code())).unwrap_or(Exit::Interrupted)
+            }
             Failure::File(error) => Exit::of_file(error),
         }
     }

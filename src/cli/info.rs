@@ -70,7 +70,8 @@ fn text(facts: &Facts) -> String {
     row("created", core.created_at.to_string());
     row("predecessor", core.predecessor.as_ref().map_or("none".into(), |p| format!("number {}, {}", p.sequence, p.id)));
     row("marking", core.marking.clone().unwrap_or_else(|| "none".into()));
-    row("signed", if core.signer.is_some() { "yes" } else { "no" }.to_owned());
+    let signer = core.signer.map_or("none".to_owned(), |signer| format!("{}, by its own word", signer.fingerprint()));
+    row("signer", signer);
     row(
         "size",
         format!(

@@ -14,8 +14,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::exit::Exit;
-
 /// What handlers write and the rest reads.
 #[derive(Default)]
 struct Flags {
@@ -25,6 +23,8 @@ struct Flags {
 }
 
 static FLAGS: OnceLock<Flags> = OnceLock::new();
+/// What shells add to a signal's number to make an exit code of it.
+const BASE: i32 = 128;
 /// How long a wait for input may overlook a signal.
 const ATTENTION: Duration = Duration::from_millis(50);
 
@@ -32,22 +32,22 @@ const ATTENTION: Duration = Duration::from_millis(50);
 pub fn listen() {
     let flags = FLAGS.get_or_init(Flags::default);
     let ignored = ignored();
-    for (signal, exit) in [(SIGHUP, Exit::HungUp), (SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         if ignored >> (signal - 1) & 1 == 1 {
             continue;
         }
-        let code = usize::from(exit.code());
+        let code = BASE + signal;
         // In this order: the second signal finds what the first one set. Where no handler can be had the system's own action remains.
-        let _ = flag::register_conditional_shutdown(signal, exit.code().into(), Arc::clone(&flags.ends_at_once));
+        let _ = flag::register_conditional_shutdown(signal, code, Arc::clone(&flags.ends_at_once));
         let _ = flag::register(signal, Arc::clone(&flags.ends_at_once));
-        let _ = flag::register_usize(signal, Arc::clone(&flags.code), code);
+        let _ = flag::register_usize(signal, Arc::clone(&flags.code), code as usize);
     }
 }
 
 /// The exit code of the signal that came, if one came.
-pub fn caught() -> Option<Exit> {
+pub fn caught() -> Option<u8> {
     let code = FLAGS.get()?.code.load(Ordering::Relaxed);
-    Exit::SIGNALS.into_iter().find(|exit| usize::from(exit.code()) == code)
+    u8::try_from(code).ok().filter(|&code| code != 0)
 }
 
 /// From here on there is nothing to clean up: a signal ends the process at once.

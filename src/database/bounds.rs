@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::hardened::longest_value;
 use super::vfs;
 
 /// Says whether the work is to stop.
@@ -46,6 +45,12 @@ impl Bounds {
         let heap_bytes = IMAGE_HEAP_BYTES + 2 * i64::from(longest_value_of_image(size_bytes));
         Self { time: Duration::from_millis(1000 + size_bytes / 1000), heap_bytes }
     }
+}
+
+/// A stored value cannot be longer than its file, though twice that when UTF-16 becomes UTF-8; small files get some room.
+pub(super) fn longest_value(size_bytes: u64) -> i32 {
+    let bytes = size_bytes.saturating_mul(2).clamp(SMALLEST_LIMIT_BYTES, LARGEST_LIMIT_BYTES);
+    i32::try_from(bytes).unwrap_or(i32::MAX)
 }
 
 /// The longest value that a database out of a bundle may show.
@@ -137,6 +142,9 @@ impl Heap {
     }
 }
 
+const SMALLEST_LIMIT_BYTES: u64 = 32 << 20;
+/// SQLite's own default.
+const LARGEST_LIMIT_BYTES: u64 = 1_000_000_000;
 const REPEAT: Duration = Duration::from_millis(50);
 const LIVE_HEAP_BYTES: i64 = 512 << 20;
 /// Page cache, page bitmap and statements need a small part of it.

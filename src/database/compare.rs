@@ -14,9 +14,10 @@ pub use difference::Difference;
 
 use super::bounds::{self, Bounds, Cancelled};
 use super::check::{CheckKind, CheckReport, Verdict};
-use super::facts::{count, list_tables, quoted, read_schema};
+use super::facts::{count, list_tables, read_schema};
 use super::header::{HEADER_BYTES, Header};
 use super::logical::{TableHash, table_hash};
+use super::sql::quoted;
 use super::{Access, DatabaseError, Image, hardened};
 use crate::crypto::Digest;
 use crate::files::ScratchError;

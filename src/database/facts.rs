@@ -11,6 +11,7 @@ use super::check::{CheckKind, CheckReport};
 use super::continuity::Continuity;
 use super::logical::TableHash;
 use super::source::Source;
+use super::sql::quoted;
 
 /// By which of SQLite's interfaces the pages were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,11 +217,6 @@ pub(super) fn count(connection: &Connection, table: &str) -> rusqlite::Result<u6
 
 fn interrupted() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT), None)
-}
-
-/// Writes a name as an SQL identifier.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl std::fmt::Display for PageReader {

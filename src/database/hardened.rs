@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
-use super::bounds::{longest_value_for_slow_functions, longest_value_of_image};
+use super::bounds::{longest_value, longest_value_for_slow_functions, longest_value_of_image};
 
 /// Takes from a connection what a reader of foreign content does not need.
 ///
@@ -67,15 +67,6 @@ pub(super) fn tolerate_damage(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA writable_schema=ON")
 }
 
-/// A stored value cannot be longer than its file, though twice that when UTF-16 becomes UTF-8; small files get some room.
-pub(super) fn longest_value(size_bytes: u64) -> i32 {
-    let bytes = size_bytes.saturating_mul(2).clamp(SMALLEST_LIMIT_BYTES, LARGEST_LIMIT_BYTES);
-    i32::try_from(bytes).unwrap_or(i32::MAX)
-}
-
-const SMALLEST_LIMIT_BYTES: u64 = 32 << 20;
-/// SQLite's own default.
-const LARGEST_LIMIT_BYTES: u64 = 1_000_000_000;
 /// Those whose time grows with the product of two lengths.
 const SLOW_FUNCTIONS: [&str; 6] = ["instr", "replace", "like", "glob", "trim", "unhex"];
 /// A GLOB for a UUID has some 400 bytes.

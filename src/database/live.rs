@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::capture::CaptureOptions;
 use super::check::{CheckKind, has_check_constraints};
 use super::header::{HEADER_BYTES, Header, Length};
+use super::options::CaptureOptions;
 use super::source::Source;
 use super::{DatabaseError, Image, hardened, vfs};
 

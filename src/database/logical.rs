@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::DatabaseError;
-use super::facts::quoted;
+use super::sql::quoted;
 use crate::crypto::Sha256;
 
 /// The logical hash of a table.

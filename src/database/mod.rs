@@ -19,13 +19,15 @@ mod header;
 mod image;
 mod live;
 mod logical;
+mod options;
 mod pages;
 mod recover;
 mod source;
+mod sql;
 mod vfs;
 
 pub use bounds::Cancelled;
-pub use capture::{Capture, CaptureOptions, PagePreference};
+pub use capture::Capture;
 pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
 pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use continuity::{Continuity, Watched};
@@ -33,6 +35,7 @@ pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables
 pub use hardened::harden;
 pub use image::{Access, Image};
 pub use logical::{TableHash, table_hash, table_hash_of_first};
+pub use options::{CaptureOptions, PagePreference};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -15,9 +15,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::capture::{CaptureOptions, PagePreference};
 use super::header::{FORMAT_VERSIONS_OFFSET, HEADER_BYTES};
 use super::live::{Reading, schema_version};
+use super::options::{CaptureOptions, PagePreference};
 use super::{Access, Cancelled, DatabaseError, Image, PageReader};
 use crate::files::{ScratchError, ScratchSpace};
 

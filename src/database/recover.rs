@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rustix::fs::{Mode, OFlags};
 
-use super::capture::CaptureOptions;
 use super::header::{HEADER_BYTES, Header};
 use super::live::{Reading, schema_version};
+use super::options::CaptureOptions;
 use super::pages::mark_as_rollback;
 use super::source::{Source, unreadable};
 use super::{Access, DatabaseError, Image};

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use super::verify::open_bundle;
 use super::{Environment, Failure};
 use crate::bundle::{JournalHead, SetRef, TrustedSigners, read_front};
+use crate::crypto::PublicKey;
 use crate::files::{FileError, Folder};
 use crate::journal::{Check, Event, Record, Verified, records_in};
-use crate::vault::{bundles_in, identity_in, signer_changes_in};
+use crate::vault::{Shelved, bundles_in, identity_in, signer_changes_in};
 
 /// A journal that is to be checked.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +44,7 @@ impl Audit {
     /// set, what the file system says. What is wrong with the journal is in the report.
     pub fn run(&self, _: &Environment) -> Result<AuditReport, Failure> {
         let folder = open_vault(&self.vault)?;
-        let Some((set, signer)) = identity_in(&folder)? else { return Err(Failure::NoVault { path: self.vault.clone() }) };
+        let (set, signer) = known_identity(&folder)?.ok_or_else(|| Failure::NoVault { path: self.vault.clone() })?;
         let mut witnesses = Vec::new();
         for path in &self.against {
             let medium = open_bundle(path)?;
@@ -69,6 +70,20 @@ impl Audit {
 /// The last bundle that was sealed before a journal was begun anew, by its first record.
 fn rebuilt_after(record: &Record) -> Option<u64> {
     (record.event == Event::Journal).then(|| record.details.get("last_sequence")?.as_u64())?
+}
+
+/// Whose journal it is and who signs: by the vault's record, and where that is silent by its newest bundle, so that who takes the record away
+/// takes nothing of the check away.
+fn known_identity(folder: &Folder) -> Result<Option<(SetRef, Option<PublicKey>)>, Failure> {
+    let recorded = identity_in(folder)?;
+    let bundles = bundles_in(folder)?;
+    let cores = bundles.iter().filter_map(Shelved::core);
+    let own = cores.filter(|core| recorded.as_ref().is_none_or(|(set, _)| core.set.id == set.id));
+    let newest = own.max_by_key(|core| core.sequence);
+    Ok(match (recorded, newest) {
+        (Some((set, signer)), newest) => Some((set, signer.or_else(|| newest?.signer))),
+        (None, newest) => newest.map(|core| (core.set.clone(), core.signer)),
+    })
 }
 
 /// The heads in the bundles of the vault itself.

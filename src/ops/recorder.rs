@@ -12,8 +12,8 @@ use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::PublicCore;
 use crate::crypto::SigningKey;
 use crate::files::{FileError, Folder, make_private_folders};
-use crate::journal::{Entry, Event, Journal, JournalError, Outcome, Record, Subject};
-use crate::vault::{Vault, VaultError, identity_in};
+use crate::journal::{Entry, Event, JOURNAL, Journal, JournalError, Outcome, Record, Subject};
+use crate::vault::{IDENTITY, Vault, VaultError, identity_in};
 
 /// What is to be recorded.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ enum Unrecorded {
     Vault(#[from] VaultError),
     #[error(transparent)]
     SigningKey(Box<Failure>),
+    #[error("it has a journal, and its {IDENTITY} is missing")]
+    NoIdentity,
     #[error("this account cannot write to it")]
     ReadOnly,
 }
@@ -60,6 +62,8 @@ pub(super) fn subject(core: &PublicCore, path: &Path) -> Subject {
 pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) {
     let entry = entry(note, environment);
     let in_vault = folder.and_then(|folder| match identity_in(folder) {
+        // Somebody took the record of the vault away, and the journal has nobody to tell who signs.
+        Ok(None) if folder.has(JOURNAL).unwrap_or(false) => Some(Err(Unrecorded::NoIdentity)),
         Ok(None) => None,
         Ok(Some(_)) => Some(in_vault(folder, place, &entry, environment)),
         Err(error) => Some(Err(error.into())),
