@@ -189,11 +189,14 @@ impl Walk<'_> {
             (None, Some(_)) => self.find(number, FaultKind::Unsigned),
             (Some(_), _) if !is_signed => self.find(number, FaultKind::Signature),
             (Some(signer), known) => {
-                let is_successor = |known| self.check.changes.iter().any(|change| change.from == known && change.to == signer);
                 let is_introduced = match known {
-                    Some(known) => known == signer || is_successor(known),
-                    // A journal that was begun anew says so in its first record.
-                    None => record.event == Event::Init || (number == 1 && record.event == Event::Journal),
+                    Some(known) => self.leads(known, signer),
+                    // A journal that was begun anew says so in its first record; and a run that was killed may have given the vault a signer and not
+                    // lived to record that. A signed record holds all before it fast, so nothing can be hidden in front of the first one.
+                    None => {
+                        let is_beginning = record.event == Event::Init || (number == 1 && record.event == Event::Journal);
+                        is_beginning || self.check.signer.is_some_and(|own| self.leads(signer, own))
+                    }
                 };
                 if !is_introduced {
                     self.find(number, FaultKind::Stranger { signer: signer.fingerprint().to_string() });
@@ -206,6 +209,17 @@ impl Walk<'_> {
                 self.signer = Some(signer);
             }
         }
+    }
+
+    /// Whether signed changes lead from one signer to another, or they are the same. A change stands behind those that it follows.
+    fn leads(&self, from: PublicKey, to: PublicKey) -> bool {
+        let mut reached = vec![from];
+        for change in &self.check.changes {
+            if reached.contains(&change.from) {
+                reached.push(change.to);
+            }
+        }
+        reached.contains(&to)
     }
 
     /// Compares the whole with what is known from elsewhere.
@@ -232,7 +246,7 @@ impl Walk<'_> {
             self.find(records, FaultKind::Unsigned);
         }
         if let (Some(own), Some(signer)) = (self.check.signer, self.signer)
-            && own != signer
+            && !self.leads(signer, own)
         {
             self.find(records, FaultKind::Stranger { signer: signer.fingerprint().to_string() });
         }
