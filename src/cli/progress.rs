@@ -136,7 +136,8 @@ impl Drop for Phase {
 }
 
 fn new_bar(name: &str, total_bytes: Option<u64>) -> ProgressBar {
-    let template = if total_bytes.is_some() { "{prefix} [{wide_bar}] {msg}" } else { "{prefix} {spinner} {elapsed}" };
+    // Two columns are left for the ^C that a terminal echoes: a line that wraps cannot be cleared.
+    let template = if total_bytes.is_some() { "{prefix} [{wide_bar}] {msg}  " } else { "{prefix} {spinner} {elapsed}" };
     let style = ProgressStyle::with_template(template).expect("a fixed template").progress_chars("#> ").tick_chars("|/-\\ ");
     let bar = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr_with_hz(10)).with_style(style);
     bar.with_prefix(name.to_owned())
