@@ -78,19 +78,22 @@ fn a_record_says_who_when_where_why_and_to_what() {
 #[test]
 fn a_bundle_carries_the_journal_s_head_and_is_a_witness() {
     let home = signed();
-    for _ in 0..3 {
-        home.succeeds(&BACKUP);
-    }
+    home.succeeds(&BACKUP);
+    let earlier = home.read("airkeep-vault/journal.head");
+    home.succeeds(&BACKUP);
+    home.succeeds(&BACKUP);
     let [first, .., last] = home.bundles().try_into().map(|[a, b, c]: [String; 3]| [a, b, c]).unwrap();
     home.folder("away");
     std::fs::rename(home.path(&last), home.path("away/last.akb")).unwrap();
     let lines = String::from_utf8(home.read("airkeep-vault/journal.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 4);
-    // Cut the last two, and take the acknowledged end along.
+    // Cut the last two, and the acknowledged end along with them; without the key that shows, with one that was kept it does not.
     let kept: Vec<&str> = lines.lines().take(2).collect();
     let sum = airkeep::crypto::Digest::of(kept[1].as_bytes());
     home.write("airkeep-vault/journal.jsonl", kept.iter().map(|line| format!("{line}\n")).collect::<String>(), 0o600);
     home.write("airkeep-vault/journal.head", format!("{{\"sequence\":2,\"sha256\":\"{sum}\"}}\n"), 0o600);
+    is_broken(&home, "record 2 was acknowledged as the last one by somebody who cannot sign", &["audit", "verify"]);
+    home.write("airkeep-vault/journal.head", earlier, 0o600);
     assert_eq!(home.run(["audit", "verify"]).code, 0, "{first}: nothing here knows better");
     is_broken(&home, "record 3 is missing: bundle", &["audit", "verify", "--against", "away/last.akb"]);
 }

@@ -130,3 +130,22 @@ fn a_failed_backup_leaves_no_vault_behind() {
     assert!(site.request().run(&ring(&[7]), &mut Environment::system()).is_err());
     assert!(!site.path("vault").exists());
 }
+
+#[test]
+fn a_number_that_a_killed_run_may_have_given_is_not_given_again() {
+    let site = Site::new();
+    let first = site.backup();
+    let record = site.path("vault/vault.json");
+    let mut identity: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    // As a run leaves it that is killed before its bundle gets its name, or after it was carried away at once.
+    identity["pending"] = serde_json::json!({
+        "subject": { "bundle": "0123456789abcdef0123456789abcdef", "sequence": 2, "file": "lost.akb" },
+        "seal_sha256": first.seal_sha256, "details": { "tag": "lost" },
+    });
+    std::fs::write(&record, identity.to_string()).unwrap();
+    assert_eq!([site.backup().core.sequence, site.backup().core.sequence], [3, 4]);
+    let folder = airkeep::files::Folder::open(&site.path("vault").canonicalize().unwrap()).unwrap();
+    let records = airkeep::journal::records_in(&folder).unwrap();
+    let lost = records.iter().find(|record| record.outcome == airkeep::journal::Outcome::Unknown).unwrap();
+    assert_eq!((lost.subject.as_ref().unwrap().sequence, lost.details["tag"].as_str()), (2, Some("lost")));
+}

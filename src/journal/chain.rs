@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 
 use super::record::{self, Event, Outcome, Record};
-use super::{HEAD, JOURNAL, LINE_MAX, read_head};
+use super::{Acknowledged, HEAD, JOURNAL, LINE_MAX, read_head};
 use crate::bundle::{JournalHead, SetName, SignerChange, TrustedSigners};
 use crate::crypto::{Digest, Namespace, PublicKey};
 use crate::files::{FileError, Folder};
@@ -73,6 +73,15 @@ pub enum FaultKind {
         /// How many there were.
         acknowledged: u64,
     },
+    /// Nothing says where the end was.
+    #[error("may not be the last one: {HEAD}, which tells where the end was, is missing or damaged")]
+    NoEnd,
+    /// An earlier run met a journal without its acknowledged end.
+    #[error("records that nothing told where the end of the journal was")]
+    HadNoEnd,
+    /// The acknowledged end is not signed.
+    #[error("was acknowledged as the last one by somebody who cannot sign ({HEAD})")]
+    EndNotSigned,
     /// The acknowledged end is another record than the one in its place.
     #[error("is not the one that was acknowledged ({HEAD})")]
     NotAcknowledged,
@@ -126,7 +135,7 @@ struct Walk<'c> {
     signer: Option<PublicKey>,
     previous: Digest,
     /// Hashes that will be asked for: by the acknowledged end and by bundles.
-    wanted: BTreeMap<u64, Option<Digest>>,
+    wanted: BTreeMap<u64, Option<(Digest, Option<PublicKey>)>>,
     verified: Verified,
 }
 
@@ -138,12 +147,18 @@ impl Check<'_> {
     pub fn run(&self, folder: &Folder) -> Result<Verified, FileError> {
         // Read before the journal, which may grow meanwhile and is then ahead of it.
         let acknowledged = read_head(folder)?;
-        let wanted = self.witnesses.iter().map(|(_, head)| head).chain(&acknowledged).map(|head| (head.sequence, None)).collect();
+        let wanted = self
+            .witnesses
+            .iter()
+            .map(|(_, head)| head.sequence)
+            .chain(acknowledged.iter().map(|end| end.sequence))
+            .map(|place| (place, None))
+            .collect();
         let mut walk = Walk { check: self, signer: None, previous: Digest([0; 32]), wanted, verified: Verified::default() };
         if folder.has(JOURNAL)? {
             walk.verified.torn_bytes = each_line(folder, |number, line| walk.line(number, line))?;
         }
-        walk.compare(acknowledged);
+        walk.compare(acknowledged.as_ref());
         let mut verified = walk.verified;
         verified.faults.sort_by_key(|fault| fault.record);
         Ok(verified)
@@ -169,8 +184,8 @@ impl Walk<'_> {
         }
         self.signature(number, &record, is_signed);
         if record.event == Event::Journal && record.outcome == Outcome::Failure {
-            let acknowledged = record.details.get("acknowledged_sequence").and_then(serde_json::Value::as_u64).unwrap_or(0);
-            self.find(number, FaultKind::WasCut { acknowledged });
+            let acknowledged = record.details.get("acknowledged_sequence").and_then(serde_json::Value::as_u64);
+            self.find(number, acknowledged.map_or(FaultKind::HadNoEnd, |acknowledged| FaultKind::WasCut { acknowledged }));
         }
         if number == 1 && record.event == Event::Journal && record.outcome == Outcome::Success {
             self.verified.rebuilt_after = record.details.get("last_sequence").and_then(serde_json::Value::as_u64);
@@ -178,7 +193,7 @@ impl Walk<'_> {
         self.verified.signed += u64::from(is_signed);
         self.verified.clock_regressions += u64::from(record.clock_regressed);
         self.verified.head = Some(JournalHead { sequence: record.sequence, sha256: hash });
-        self.wanted.entry(number).and_modify(|wanted| *wanted = Some(hash));
+        self.wanted.entry(number).and_modify(|wanted| *wanted = Some((hash, record.signer)));
         self.previous = hash;
     }
 
@@ -223,21 +238,25 @@ impl Walk<'_> {
     }
 
     /// Compares the whole with what is known from elsewhere.
-    fn compare(&mut self, acknowledged: Option<JournalHead>) {
+    fn compare(&mut self, acknowledged: Option<&Acknowledged>) {
         let records = self.verified.records;
-        if let Some(head) = acknowledged {
-            match self.wanted.get(&head.sequence).copied().flatten() {
+        match acknowledged {
+            Some(end) => match self.wanted.get(&end.sequence).copied().flatten() {
                 _ if records == 0 => self.find(1, FaultKind::Missing),
-                None => self.find(records + 1, FaultKind::Cut { acknowledged: head.sequence }),
-                Some(hash) if hash != head.sha256 => self.find(head.sequence, FaultKind::NotAcknowledged),
+                None => self.find(records + 1, FaultKind::Cut { acknowledged: end.sequence }),
+                Some((hash, _)) if hash != end.sha256 => self.find(end.sequence, FaultKind::NotAcknowledged),
+                Some((_, Some(signer))) if !end.is_signed_by(&signer) => self.find(end.sequence, FaultKind::EndNotSigned),
                 Some(_) => {}
-            }
+            },
+            // The first record may be there without: a run was killed between the two.
+            None if records > 1 => self.find(records, FaultKind::NoEnd),
+            None => {}
         }
         for (bundle, head) in &self.check.witnesses {
             let bundle = bundle.clone();
             match self.wanted.get(&head.sequence).copied().flatten() {
                 None => self.find(head.sequence, FaultKind::WitnessMissing { bundle }),
-                Some(hash) if hash != head.sha256 => self.find(head.sequence, FaultKind::WitnessDiffers { bundle }),
+                Some((hash, _)) if hash != head.sha256 => self.find(head.sequence, FaultKind::WitnessDiffers { bundle }),
                 Some(_) => {}
             }
         }

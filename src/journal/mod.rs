@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Id, JournalHead};
-use crate::crypto::{Digest, Entropy, SigningKey, random};
+use crate::crypto::{Digest, Entropy, Namespace, PublicKey, SignedMessage, SigningKey, random};
 use crate::files::{FileError, Folder, lock_file};
 
 pub use chain::{Check, Fault, FaultKind, Verified};
@@ -40,8 +40,16 @@ struct End {
     last: Option<Last>,
     /// Bytes of complete lines; what follows is torn.
     length: u64,
-    /// The acknowledged end, where the file does not have it any more.
-    lost: Option<JournalHead>,
+    /// What is wrong with the end, if anything is.
+    problem: Option<EndProblem>,
+}
+
+/// Why an end is not the one that was acknowledged.
+enum EndProblem {
+    /// The file ends before it.
+    Cut(JournalHead),
+    /// Nothing says any more where it was.
+    Missing,
 }
 
 /// The last record.
@@ -71,11 +79,35 @@ pub enum JournalError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
+/// The content of `journal.head`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredHead {
+struct Acknowledged {
     sequence: u64,
     sha256: Digest,
+    /// By the signer of that record, so that who cuts the journal cannot acknowledge the cut.
+    #[serde(default)]
+    signature: Option<String>,
+}
+
+impl Acknowledged {
+    fn of(head: &JournalHead, signer: Option<&SigningKey>) -> Acknowledged {
+        let signature = signer.map(|key| key.sign(Namespace::Journal, Acknowledged::message(head)));
+        Acknowledged { sequence: head.sequence, sha256: head.sha256, signature }
+    }
+
+    fn head(&self) -> JournalHead {
+        JournalHead { sequence: self.sequence, sha256: self.sha256 }
+    }
+
+    fn is_signed_by(&self, signer: &PublicKey) -> bool {
+        let message = Acknowledged::message(&self.head());
+        self.signature.as_ref().is_some_and(|text| signer.verify(Namespace::Journal, message, text.as_bytes()))
+    }
+
+    fn message(head: &JournalHead) -> SignedMessage {
+        SignedMessage::of(format!("airkeep-journal-head 1\n{} {}\n", head.sequence, head.sha256).as_bytes())
+    }
 }
 
 impl Journal {
@@ -134,8 +166,8 @@ impl Journal {
         entropy: &mut dyn Entropy,
     ) -> Result<Record, JournalError> {
         let mut end = self.end_of(file)?;
-        if let Some(lost) = end.lost.take() {
-            self.write(file, &mut end, &note_of_loss(entry, &lost), signer, entropy)?;
+        if let Some(problem) = end.problem.take() {
+            self.write(file, &mut end, &note_of(&problem, entry), signer, entropy)?;
         }
         self.write(file, &mut end, entry, signer, entropy)
     }
@@ -144,9 +176,14 @@ impl Journal {
         let path = self.folder.path().join(JOURNAL);
         let Ending { line, length } = Ending::read(file).map_err(FileError::io("read", &path))?;
         let last = line.map(|line| Last::of(&line).ok_or(JournalError::Damaged { path })).transpose()?;
-        let acknowledged = read_head(&self.folder)?;
-        let lost = acknowledged.filter(|head| !last.as_ref().is_some_and(|last| last.follows(head)));
-        Ok(End { last, length, lost })
+        let acknowledged = read_head(&self.folder)?.map(|acknowledged| acknowledged.head());
+        let problem = match (acknowledged, &last) {
+            (Some(head), last) => (!last.as_ref().is_some_and(|last| last.follows(&head))).then_some(EndProblem::Cut(head)),
+            // The first record may be there without: a run was killed between the two.
+            (None, Some(last)) if last.head.sequence > 1 => Some(EndProblem::Missing),
+            (None, _) => None,
+        };
+        Ok(End { last, length, problem })
     }
 
     fn write(
@@ -172,7 +209,7 @@ impl Journal {
         }
         end.length += added.len() as u64;
         let head = JournalHead { sequence: record.sequence, sha256: record::digest_of(&line) };
-        write_head(&self.folder, &head)?;
+        write_head(&self.folder, &Acknowledged::of(&head, signer))?;
         end.last = Some(Last { head, record: record.clone() });
         Ok(record)
     }
@@ -246,24 +283,27 @@ impl Ending {
 }
 
 /// Reads the position that was acknowledged last. One that cannot be read is as good as none, and `audit verify` says so.
-fn read_head(folder: &Folder) -> Result<Option<JournalHead>, FileError> {
-    if !folder.has(HEAD)? {
-        return Ok(None);
+fn read_head(folder: &Folder) -> Result<Option<Acknowledged>, FileError> {
+    match folder.has(HEAD)? {
+        true => Ok(serde_json::from_slice(&folder.read_file(HEAD, 4096)?).ok()),
+        false => Ok(None),
     }
-    let stored: Option<StoredHead> = serde_json::from_slice(&folder.read_file(HEAD, 4096)?).ok();
-    Ok(stored.map(|head| JournalHead { sequence: head.sequence, sha256: head.sha256 }))
 }
 
 /// Not by a hidden file of a random name: who holds the vault's lock clears those, and this is written without that lock.
-fn write_head(folder: &Folder, head: &JournalHead) -> Result<(), FileError> {
-    let stored = StoredHead { sequence: head.sequence, sha256: head.sha256 };
-    let mut text = serde_json::to_vec(&stored).expect("numbers and text");
+fn write_head(folder: &Folder, acknowledged: &Acknowledged) -> Result<(), FileError> {
+    let mut text = serde_json::to_vec(acknowledged).expect("numbers and text");
     text.push(b'\n');
     folder.write_over_by(HEAD, "journal.head.new", &text)
 }
 
-fn note_of_loss(entry: &Entry, lost: &JournalHead) -> Entry {
-    let details = serde_json::json!({ "problem": "cut", "acknowledged_sequence": lost.sequence, "acknowledged_sha256": lost.sha256 });
+fn note_of(problem: &EndProblem, entry: &Entry) -> Entry {
+    let details = match problem {
+        EndProblem::Cut(lost) => {
+            serde_json::json!({ "problem": "cut", "acknowledged_sequence": lost.sequence, "acknowledged_sha256": lost.sha256 })
+        }
+        EndProblem::Missing => serde_json::json!({ "problem": "end-missing" }),
+    };
     Entry {
         event: Event::Journal,
         outcome: Outcome::Failure,

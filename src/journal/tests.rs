@@ -40,6 +40,7 @@ struct Site {
     folder: tempfile::TempDir,
     keys: Option<[SigningKey; 2]>,
     heads: Vec<JournalHead>,
+    originals: Vec<String>,
 }
 
 const COUNT: usize = 50;
@@ -48,13 +49,14 @@ const CHANGE: usize = 30;
 impl Site {
     fn new(is_signed: bool) -> Site {
         let keys = is_signed.then(|| [key(10), key(20)]);
-        let mut site = Site { folder: tempfile::tempdir().unwrap(), keys, heads: Vec::new() };
+        let mut site = Site { folder: tempfile::tempdir().unwrap(), keys, heads: Vec::new(), originals: Vec::new() };
         let journal = Journal::of(&site.open());
         for number in 1..=COUNT {
             let (event, signer) = site.turn(number);
             append(&journal, &entry(event, number), signer);
             site.heads.extend(journal.head().unwrap());
         }
+        site.originals = site.lines();
         site
     }
 
@@ -102,9 +104,16 @@ impl Site {
 
     /// Computes the chain anew from a list of records, as somebody who can write to the folder does; signs as well as they can.
     fn forge(&self, mut records: Vec<Record>, can_sign: bool) {
-        let mut previous = Digest([0; 32]);
-        let mut lines = Vec::new();
+        let (mut previous, originals) = (Digest([0; 32]), self.originals.clone());
+        let mut lines: Vec<String> = Vec::new();
         for (number, record) in (1..).zip(&mut records) {
+            // What stands before the first change keeps its signatures.
+            let original = &originals[lines.len().min(originals.len() - 1)];
+            if lines[..] == originals[..lines.len().min(originals.len())] && Record::parse(original).unwrap().record == *record {
+                lines.push(original.clone());
+                previous = record::digest_of(original);
+                continue;
+            }
             (record.sequence, record.previous) = (number, previous);
             let key = self.keys.as_ref().filter(|_| can_sign).and_then(|keys| keys.iter().find(|key| Some(key.public()) == record.signer));
             if key.is_none() {
@@ -115,7 +124,9 @@ impl Site {
         }
         self.write(&lines);
         let head = JournalHead { sequence: records.len() as u64, sha256: previous };
-        write_head(&self.open(), &head).unwrap();
+        let last = records.last().and_then(|record| record.signer).filter(|_| can_sign);
+        let key = self.keys.as_ref().and_then(|keys| keys.iter().find(|key| Some(key.public()) == last));
+        write_head(&self.open(), &Acknowledged::of(&head, key)).unwrap();
     }
 
     fn records(&self) -> Vec<Record> {
@@ -156,7 +167,7 @@ fn a_changed_line_is_found_and_named() {
     for place in 0..COUNT {
         for name in TAMPERINGS {
             let mut changed = lines.clone();
-            tamper(name, &mut changed, place, |line| *line = line.replace("operator", "somebody"));
+            tamper(name, &mut changed, place, |line| *line = line.replace("\"user\":\"operator\"", "\"user\":\"somebody\""));
             site.write(&changed);
             let faults = site.faults(&[]);
             let first = faults.first().unwrap_or_else(|| panic!("{name} {place}"));
@@ -247,7 +258,7 @@ fn a_torn_line_is_no_fault_and_the_next_record_clears_it() {
         let record = append(&journal, &entry(Event::Backup, 51), site.last_key());
         assert_eq!((record.sequence, site.faults(&[])), (51, vec![]));
         std::fs::write(&path, &whole).unwrap();
-        write_head(&site.open(), site.heads.last().unwrap()).unwrap();
+        write_head(&site.open(), &Acknowledged::of(site.heads.last().unwrap(), site.last_key())).unwrap();
     }
 }
 
@@ -263,9 +274,20 @@ fn going_on_behind_a_cut_hides_nothing() {
     let faults = site.faults(&[]);
     assert_eq!(faults, [Fault { record: 41, kind: FaultKind::WasCut { acknowledged: 50 } }]);
     // A run that was killed between record and acknowledgement is no cut.
-    write_head(&site.open(), &JournalHead { sequence: 41, sha256: record.previous }).unwrap();
+    write_head(&site.open(), &Acknowledged::of(&JournalHead { sequence: 41, sha256: record.previous }, site.last_key())).unwrap();
     append(&journal, &entry(Event::Backup, 52), site.last_key());
     assert_eq!(site.faults(&[]), faults);
+}
+
+#[test]
+fn an_end_that_nobody_vouches_for_is_found() {
+    for is_signed in [false, true] {
+        let site = Site::new(is_signed);
+        std::fs::remove_file(site.folder.path().join(HEAD)).unwrap();
+        assert_eq!(site.faults(&[]), [Fault { record: 50, kind: FaultKind::NoEnd }]);
+        append(&Journal::of(&site.open()), &entry(Event::Backup, 51), site.last_key());
+        assert_eq!(site.faults(&[]), [Fault { record: 51, kind: FaultKind::HadNoEnd }]);
+    }
 }
 
 #[test]

@@ -99,15 +99,15 @@ fn note_of(folder: &Folder, name: &str, ring: &Keyring) -> Result<Note, String> 
     Ok(Note { event: Event::Backup, outcome: Outcome::Success, subject: Some(subject), details })
 }
 
-/// Moves the old journal out of the way, the acknowledged end first: a kill between the two leaves a journal that nothing contradicts.
+/// Moves the old journal out of the way. A run that is killed between the two is finished by running it again.
 fn set_aside(folder: &Folder, time: &str) -> Result<Option<String>, FileError> {
-    if folder.has(HEAD)? {
-        folder.rename(HEAD, &format!("{HEAD}.{time}.old"))?;
+    let mut kept = None;
+    for name in [JOURNAL, HEAD] {
+        if folder.has(name)? {
+            let old = format!("{name}.{time}.old");
+            folder.rename(name, &old)?;
+            kept = kept.or_else(|| (name == JOURNAL).then_some(old));
+        }
     }
-    if !folder.has(JOURNAL)? {
-        return Ok(None);
-    }
-    let kept = format!("{JOURNAL}.{time}.old");
-    folder.rename(JOURNAL, &kept)?;
-    Ok(Some(kept))
+    Ok(kept)
 }
