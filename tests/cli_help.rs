@@ -219,6 +219,24 @@ fn wrong_flags_and_values_are_usage_errors_with_golden_words() {
     assert!(home.tree().is_empty());
 }
 
+#[test]
+fn the_readme_has_every_exit_code() {
+    let help = Home::new().succeeds(&["--help"]);
+    let codes = help.split("\nExit codes:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    // The help may wrap a long meaning: the words count.
+    let entries = codes.lines().map(str::trim).fold(Vec::<String>::new(), |mut entries, line| {
+        match (line.starts_with(|c: char| c.is_ascii_digit()), entries.last_mut()) {
+            (false, Some(last)) => *last += &format!(" {line}"),
+            _ => entries.push(line.to_owned()),
+        }
+        entries
+    });
+    let rows =
+        include_str!("../README.md").lines().filter(|line| line.starts_with("| ") && line[2..].starts_with(|c: char| c.is_ascii_digit()));
+    let rows: Vec<String> = rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("  ")).collect();
+    assert_eq!(rows, entries);
+}
+
 /// Every option of every command, given to every command that does not have it.
 #[test]
 fn no_command_takes_another_one_s_option() {

@@ -92,7 +92,7 @@ impl Exit {
             Exit::Success => "success",
             Exit::Failed => "failed, for a reason without a code of its own",
             Exit::Usage => "usage: an argument, a folder or a target is not acceptable",
-            Exit::Partial => "finished, but a record was not made, or a hook failed",
+            Exit::Partial => "finished, but a record was not made, a hook failed, or a history was found rewritten",
             Exit::NotFound => "a source, bundle or label was not found",
             Exit::Locked => "a database or the vault is locked or busy",
             Exit::Key => "passphrase or key rejected or missing",
