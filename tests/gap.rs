@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use airkeep::database::{AppendOnlyTable, Certainty, Declaration, Doubt, GapTable, Presence, gap, harden};
+use airkeep::database::{AppendOnlyTable, Certainty, Declaration, Doubt, GapTable, Presence, Side, gap, harden};
 use airkeep::files::ScratchSpace;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -75,6 +75,71 @@ fn icdevs_gap_is_exactly_the_expected_one() {
         let lost: u64 = found.iter().map(|table| table.lost).sum();
         assert_eq!(lines(&capsule).len() as u64, lost);
         assert!(found.iter().filter(|table| table.lost > 0).all(|table| table.reused_ids.is_some()), "AUTOINCREMENT is no protection");
+    }
+}
+
+const SHAPES: [&str; 4] = [
+    "id INTEGER PRIMARY KEY, what TEXT)",
+    "id TEXT PRIMARY KEY, what TEXT)",
+    "id, what TEXT)",
+    "id TEXT PRIMARY KEY, what TEXT) WITHOUT ROWID",
+];
+
+/// A snapshot, and a live side that has fifty rows more at both ends; then some pages in the middle of one are damaged.
+fn damaged(folder: &Path, shape: &str, side: Side) -> [PathBuf; 2] {
+    let paths = ["snapshot.db", "live.db"].map(|name| folder.join(name));
+    let fill = |connection: &Connection, from: i64, to: i64| {
+        let sql = "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) INSERT INTO audit SELECT i, hex(zeroblob(40)) || i FROM n";
+        connection.execute(sql, [from, to]).expect("rows");
+    };
+    for (path, (from, to)) in paths.iter().zip([(10_050, 15_000), (10_000, 15_050)]) {
+        let connection = Connection::open(path).expect("open");
+        connection.execute_batch(&format!("PRAGMA page_size=1024; CREATE TABLE audit({shape}")).expect("table");
+        fill(&connection, from, to);
+    }
+    let path = &paths[usize::from(side == Side::Live)];
+    let mut bytes = std::fs::read(path).expect("read");
+    let middle = bytes.len() / 2 / 1024 * 1024;
+    bytes[middle..middle + 16 * 1024].fill(0xee);
+    std::fs::write(path, bytes).expect("write");
+    paths
+}
+
+#[test]
+fn what_cannot_be_read_is_never_none() {
+    for shape in SHAPES {
+        for side in [Side::Live, Side::Snapshot] {
+            let folder = tempfile::tempdir().expect("folder");
+            let [snapshot, live] = damaged(folder.path(), shape, side);
+            let mut capsule = Vec::new();
+            let found = run(&snapshot, &live, &["audit".into()], &mut capsule).remove(0);
+            let is_about = |doubt: &Doubt| matches!(doubt, Doubt::Unreadable { side: about, .. } if *about == side);
+            let is_decided_at_once = shape.starts_with("id INTEGER");
+            match &found.certainty {
+                Certainty::LowerBound(doubt) => assert!(is_about(doubt) && (side == Side::Live || is_decided_at_once), "{shape} {found:?}"),
+                Certainty::Unknown(doubt) => {
+                    assert!(is_about(doubt) && side == Side::Snapshot && !is_decided_at_once, "{shape} {found:?}");
+                    assert_eq!(found.lost, 0, "without the snapshot nothing is called lost");
+                }
+                Certainty::Exact => panic!("{shape} {side}: {found:?}"),
+            }
+            let expected = if matches!(found.certainty, Certainty::Unknown(_)) { 0 } else { 50 };
+            assert_eq!((found.lost, found.altered, found.resurrected), (expected, 0, 0), "{shape} {side}: the rows in front of the damage");
+            assert_eq!(lines(&capsule).len() as u64, expected);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_unknown() {
+    let folder = tempfile::tempdir().expect("folder");
+    let [snapshot, live] = damaged(folder.path(), SHAPES[0], Side::Live);
+    for content in
+        [&b"no database, no database, no database, no database, no database, no database, no database, no database"[..], &[0; 4096]]
+    {
+        std::fs::write(&live, content).expect("write");
+        let found = run(&snapshot, &live, &["audit".into()], &mut Vec::new()).remove(0);
+        assert!(matches!(found.certainty, Certainty::Unknown(Doubt::Unreadable { side: Side::Live, .. })), "{found:?}");
     }
 }
 
