@@ -158,8 +158,8 @@ pub enum Doubt {
         /// Which one.
         side: Side,
     },
-    /// One side has not got it, but the other has tables that could be it under another name.
-    #[error("it may have been renamed: {}", candidates.join(", "))]
+    /// It, or rows of it, may be in tables that only that side has: under another name.
+    #[error("it may have been renamed to, or its rows moved to: {}", candidates.join(", "))]
     PerhapsRenamed {
         /// They.
         candidates: Vec<String>,
@@ -201,7 +201,8 @@ pub enum GapError {
 ///
 /// Each connection reads one moment: in the transaction that it has open, else in one of this call. A table that is missing on one side
 /// is looked for under another name among the tables that only that side has: one that has the same primary key and all columns
-/// of the smaller, and exactly one of them shares at least half of the rows of the smaller. Candidates that share less are named.
+/// of the smaller, and exactly one of them shares at least half of the rows of the smaller. Otherwise such candidates are named in a doubt,
+/// and so they are where rows of the snapshot are gone from a table that kept its name: log rotation moves rows to another one.
 ///
 /// # Errors
 /// The capsule or scratch fails, or it was cancelled; what SQLite cannot read is part of the result.
@@ -221,7 +222,7 @@ pub fn gap(
     let bounds = Bounds::of_live(size_bytes(snapshot).saturating_add(size_bytes(live)));
     bounds::within(snapshot, bounds, cancelled, |_| {
         bounds::within(live, bounds, cancelled, |_| {
-            let mut partners = Partners { snapshot, live, scratch, cancelled, done: Vec::new() };
+            let mut partners = Partners { snapshot, live, scratch, cancelled, asked: Vec::new(), done: Vec::new() };
             let mut found = Vec::new();
             for table in tables {
                 found.extend(partners.gap_of(table, capsule)?);

@@ -17,7 +17,9 @@ pub(super) struct Partners<'a> {
     pub(super) live: &'a Connection,
     pub(super) scratch: &'a ScratchSpace,
     pub(super) cancelled: Cancelled<'a>,
-    /// Pairs that were compared under another name, in lower case: live, snapshot.
+    /// Names in lower case.
+    pub(super) asked: Vec<String>,
+    /// Pairs that were compared, in lower case: live, snapshot.
     pub(super) done: Vec<(String, String)>,
 }
 
@@ -31,6 +33,11 @@ struct Pair {
 impl<'a> Partners<'a> {
     /// The gap of a table; nothing if it was told already, under its other name.
     pub(super) fn gap_of(&mut self, asked: &AppendOnlyTable, capsule: &mut dyn Write) -> Result<Option<GapTable>, GapError> {
+        let name = asked.name.to_ascii_lowercase();
+        if self.asked.contains(&name) {
+            return Ok(None);
+        }
+        self.asked.push(name);
         let mut pair = match self.find(&asked.name) {
             Ok(pair) => pair,
             Err(doubt) => return self.report(asked, &Pair { live: None, snapshot: None, doubt: None }, Tally::unknown(doubt)).map(Some),
@@ -47,6 +54,11 @@ impl<'a> Partners<'a> {
             self.done.push((live, snapshot));
         }
         let mut tally = self.compare(pair.live.as_ref(), pair.snapshot.as_ref(), capsule)?;
+        if let (false, Some(_), Some(snapshot)) = (is_one_sided, &pair.live, &pair.snapshot)
+            && tally.resurrected > 0
+        {
+            self.suspect_rotation(snapshot, &mut tally);
+        }
         if let Some(doubt) = pair.doubt.take() {
             match doubt {
                 Doubt::PerhapsRenamed { .. } => tally.weaken(doubt),
@@ -96,6 +108,15 @@ impl<'a> Partners<'a> {
         pair.doubt = None;
         *(if side == Side::Live { &mut pair.live } else { &mut pair.snapshot }) = likely.pop();
         Ok(Ok(()))
+    }
+
+    /// Rows that are gone may be in a table that took the old rows under a new name while a new one took the name.
+    fn suspect_rotation(&self, snapshot: &Table, tally: &mut Tally) {
+        match self.candidates(snapshot, Side::Live) {
+            Ok(tables) if tables.is_empty() => {}
+            Ok(tables) => tally.weaken(Doubt::PerhapsRenamed { candidates: tables.into_iter().map(|table| table.name).collect() }),
+            Err(error) => tally.weaken(Doubt::unreadable(Side::Live, &error)),
+        }
     }
 
     /// Tables that only one side has, with the same key and all columns of the smaller.

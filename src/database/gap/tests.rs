@@ -65,7 +65,7 @@ fn equal_tables_have_no_gap_whatever_vacuum_did() {
     }
     // Rowids are renumbered: what was 3 is 2.
     for (schema, rows) in [THREE[1], THREE[2]] {
-        let change = "DELETE FROM audit WHERE what = 'b'; CREATE TABLE copy AS SELECT * FROM audit; DELETE FROM audit; INSERT INTO audit SELECT * FROM copy ORDER BY what DESC";
+        let change = "DELETE FROM audit WHERE what = 'b'; CREATE TABLE copy AS SELECT * FROM audit; DELETE FROM audit; INSERT INTO audit SELECT * FROM copy ORDER BY what DESC; DROP TABLE copy";
         assert_eq!(Case::new(schema, rows, change).counts(), [0, 1, 0, 2], "{schema}");
     }
 }
@@ -155,6 +155,25 @@ fn a_renamed_table_is_found_by_its_rows_or_at_least_suspected() {
     let change = "ALTER TABLE audit RENAME TO journal; INSERT INTO journal VALUES (1, 't', 'a')";
     let (found, _) = Case::new(KEYED, "", change).run();
     assert_eq!(found.certainty, Certainty::LowerBound(Doubt::PerhapsRenamed { candidates: vec!["journal".into()] }));
+    // Two could be it.
+    let change =
+        "ALTER TABLE audit RENAME TO one; CREATE TABLE two(id INTEGER PRIMARY KEY, at TEXT, what); INSERT INTO two SELECT * FROM one";
+    let (found, _) = Case::new(KEYED, THREE[0].1, change).run();
+    assert_eq!((found.presence, found.resurrected), (Presence::SnapshotOnly, 3));
+    assert_eq!(found.certainty, Certainty::LowerBound(Doubt::PerhapsRenamed { candidates: vec!["one".into(), "two".into()] }));
+    // Rotated: rows were written between the snapshot and the rotation.
+    let change = "INSERT INTO audit VALUES (4, 't', 'd'); ALTER TABLE audit RENAME TO old; CREATE TABLE audit(id INTEGER PRIMARY KEY, at TEXT, what)";
+    let (found, _) = Case::new(KEYED, THREE[0].1, change).run();
+    assert_eq!((found.presence, found.lost, found.resurrected), (Presence::Both, 0, 3));
+    assert_eq!(found.certainty, Certainty::LowerBound(Doubt::PerhapsRenamed { candidates: vec!["old".into()] }));
+}
+
+#[test]
+fn a_table_is_told_once_however_often_it_is_named() {
+    let case = Case::new("", "", &format!("{KEYED}; INSERT INTO audit VALUES (1, 't', 'a')"));
+    let mut capsule = Vec::new();
+    assert_eq!(case.try_run(&["audit", "Audit", "AUDIT"], &mut capsule, &|| false).unwrap().len(), 1);
+    assert_eq!(capsule.iter().filter(|byte| **byte == b'\n').count(), 1);
     // Both names are declared: told once.
     let case = Case::new(KEYED, THREE[0].1, "ALTER TABLE audit RENAME TO journal");
     assert_eq!(case.try_run(&["audit", "journal"], &mut Vec::new(), &|| false).unwrap().len(), 1);
