@@ -117,7 +117,7 @@ fn count_of(columns: &[String]) -> u32 {
     u32::try_from(columns.len()).unwrap_or(u32::MAX)
 }
 
-fn push_value(row: &mut Vec<u8>, value: ValueRef<'_>) {
+pub(super) fn push_value(row: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => row.push(0),
         ValueRef::Integer(number) => {

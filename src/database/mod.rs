@@ -14,6 +14,7 @@ mod check;
 mod compare;
 mod continuity;
 mod facts;
+mod gap;
 mod hardened;
 mod header;
 mod image;
@@ -32,6 +33,10 @@ pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
 pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use continuity::{Continuity, Watched};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
+pub use gap::{
+    AppendOnlyTable, Certainty, Declaration, Doubt, GapError, GapTable, Presence, Side, TimeFormat, TimeRange, choose_append_only, gap,
+    infer_append_only,
+};
 pub use hardened::harden;
 pub use image::{Access, Image};
 pub use logical::{TableHash, table_hash, table_hash_of_first};
