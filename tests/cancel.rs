@@ -69,7 +69,9 @@ fn sweep(name: &str, home: &Path, mut run: impl FnMut(&mut Environment) -> Resul
 fn contents(home: &Path) -> Vec<Option<Vec<u8>>> {
     // SQLite's shared memory is scratch of its own.
     let names = listing(home);
-    names.iter().map(|name| std::fs::read(home.join(name)).ok()).collect()
+    // The journal remembers that something was begun and stopped.
+    let names = names.iter().filter(|name| !name.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal.")));
+    names.map(|name| std::fs::read(home.join(name)).ok()).collect()
 }
 
 fn database(path: &Path, journal: &str) {

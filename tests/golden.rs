@@ -16,8 +16,12 @@ fn key(source: &Path, folder: &Path) -> PathBuf {
     key
 }
 
+/// Where the records of these restores go, which concern no vault.
+static STATE: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
+
 fn airkeep(arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_airkeep")).env_clear().args(arguments).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_airkeep")).env_clear().env("XDG_STATE_HOME", STATE.path()).args(arguments).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 

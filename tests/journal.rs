@@ -49,6 +49,7 @@ fn each_event_has_its_record() {
         "init success",
         "backup success",
         "verify success",
+        "restore intent",
         "restore success",
         "keys success",
         "signer success",

@@ -93,7 +93,10 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         (Some(why), Err(_)) => format!("this was not recorded in the vault's journal: {}", chain(&why)),
         (None, Err(why)) => format!("this was not recorded in any journal: {}", chain(&why)),
     };
-    environment.shortfalls.push(shortfall);
+    // Intent and outcome of one run fall short for one reason.
+    if !environment.shortfalls.contains(&shortfall) {
+        environment.shortfalls.push(shortfall);
+    }
 }
 
 /// Tells the hook, once the record stands. That it failed is recorded, too, and of that no hook is told.

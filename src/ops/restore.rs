@@ -80,7 +80,6 @@ impl Restore {
         result
     }
 
-    /// A restore that was refused because its target or its key was wrong is nobody's business; one that met damage is.
     fn record(&self, result: &Result<RestoreReport, Failure>, environment: &mut Environment) {
         let note = match result {
             Ok(report) => {
@@ -89,9 +88,18 @@ impl Restore {
                 let details = json!({ "restored": restored, "hurt": report.hurt, "findings": report.findings.len() });
                 Note::new(Event::Restore, journal::Outcome::Success, Some(subject(&report.core, &self.bundle)), details)
             }
-            Err(failure @ (Failure::Damaged { .. } | Failure::WrongSigner { .. })) => Note::failure(Event::Restore, None, failure),
-            Err(_) => return,
+            // There is nothing to be told of a bundle that is not there.
+            Err(Failure::NoBundle { .. }) => return,
+            Err(failure) => Note::failure(Event::Restore, None, failure),
         };
+        record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
+    }
+
+    /// Records what is about to be done: a run that is killed has said so.
+    fn intend(&self, core: &PublicCore, chosen: &[Source], environment: &mut Environment) {
+        let labels: Vec<&Label> = chosen.iter().map(|source| &source.label).collect();
+        let details = json!({ "labels": labels, "to": self.to.to_string_lossy() });
+        let note = Note::new(Event::Restore, journal::Outcome::Intent, Some(subject(core, &self.bundle)), details);
         record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
     }
 
@@ -108,6 +116,7 @@ impl Restore {
         };
         progress.note(&format!("opened '{}'", self.bundle.display()));
         let chosen = self.choose(&manifest)?;
+        self.intend(&front.core, &chosen, environment);
         let mut target = Target::prepare(&self.to, &chosen)?;
         let mut sink =
             Staging { target: &mut target, entropy: &mut *environment.entropy, chosen: &chosen, current: None, staged: Vec::new() };
