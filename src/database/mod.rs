@@ -17,6 +17,7 @@ mod facts;
 mod hardened;
 mod header;
 mod image;
+mod install;
 mod live;
 mod logical;
 mod pages;
@@ -32,6 +33,7 @@ pub use continuity::{Continuity, Watched};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use hardened::harden;
 pub use image::{Access, Image};
+pub use install::{Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Way};
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 
 use std::path::PathBuf;
