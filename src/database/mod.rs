@@ -33,7 +33,7 @@ pub use continuity::{Continuity, Watched};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use hardened::harden;
 pub use image::{Access, Image};
-pub use install::{Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Way};
+pub use install::{Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Others, Way};
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 
 use std::path::PathBuf;

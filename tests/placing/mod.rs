@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airkeep::crypto::Entropy;
-use airkeep::database::{Capture, DatabaseError, Image, InstallOptions, Links};
+use airkeep::database::{Capture, DatabaseError, Image, InstallOptions, Links, Others};
 use airkeep::files::ScratchSpace;
 
 use crate::common::{entropy, make, options};
@@ -22,7 +22,7 @@ impl Entropy for Filler {
 }
 
 pub fn refusing() -> InstallOptions<'static> {
-    InstallOptions { links: Links::Refuse, busy_timeout: Duration::from_millis(300), cancelled: &|| false }
+    InstallOptions { links: Links::Refuse, others: Others::Refuse, busy_timeout: Duration::from_millis(300), cancelled: &|| false }
 }
 
 pub fn patient() -> InstallOptions<'static> {

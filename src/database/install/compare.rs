@@ -73,10 +73,13 @@ pub(super) fn pages(source: &Source, connection: &Connection, image: &Image) -> 
     }
 }
 
-/// Compares by content on a fresh connection, at the state of the witness or not at all.
-pub(super) fn compare(source: &Source, expected: &Content, before: &Witness) -> Result<Comparison, InstallError> {
-    let outcome = read(source, before);
-    match outcome {
+/// Compares by content on a fresh connection. Once that has its snapshot it is asked whether the snapshot is what was installed.
+pub(super) fn compare(
+    source: &Source,
+    expected: &Content,
+    is_last: impl FnOnce() -> Result<bool, DatabaseError>,
+) -> Result<Comparison, InstallError> {
+    match read(source, is_last) {
         Ok(None) => Ok(Comparison::Overtaken),
         Ok(Some(found)) => match expected.first_difference(&found) {
             None => Ok(Comparison::Equal),
@@ -101,8 +104,8 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-/// Nothing if somebody has written since the witness.
-fn read(source: &Source, before: &Witness) -> Result<Option<Content>, ReadError> {
+/// Nothing if somebody else has written.
+fn read(source: &Source, is_last: impl FnOnce() -> Result<bool, DatabaseError>) -> Result<Option<Content>, ReadError> {
     // Writable, so that SQLite takes an empty WAL away with the last connection; `query_only` forbids statements to write.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&source.path, flags)?;
@@ -110,10 +113,7 @@ fn read(source: &Source, before: &Witness) -> Result<Option<Content>, ReadError>
     hardened::harden(&connection, source.size_bytes)?;
     connection.execute_batch("PRAGMA query_only=ON; BEGIN")?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    if Witness::of(source).map_err(ReadError::Look)? != *before {
-        return Ok(None);
-    }
-    Ok(Some(Content::of(&connection)?))
+    if is_last().map_err(ReadError::Look)? { Ok(Some(Content::of(&connection)?)) } else { Ok(None) }
 }
 
 /// What tells whether a database was written to: its file's inode, length and times, and the length of its WAL.

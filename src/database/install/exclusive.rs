@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::{InstallError, InstallOptions};
+use super::{InstallError, InstallOptions, Others};
 use crate::database::header::{HEADER_BYTES, Header};
 use crate::database::source::Source;
 use crate::database::{Cancelled, DatabaseError, Image, hardened, vfs};
@@ -27,10 +27,13 @@ pub(super) struct Exclusive {
 pub(super) enum Refusal {
     /// SQLite finds no database in the file.
     Unopenable,
+    /// Others are connected.
+    InUse,
     Other(InstallError),
 }
 
 impl Exclusive {
+    /// Waits for the lock, unless there is another way for databases that are in use.
     pub(super) fn lock(source: &Source, options: &InstallOptions<'_>) -> Result<Self, Refusal> {
         let started = Instant::now();
         loop {
@@ -43,6 +46,9 @@ impl Exclusive {
                     Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => return Err(Refusal::Unopenable),
                     Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if (options.cancelled)() => {
                         return Err(Refusal::Other(InstallError::Cancelled { path: source.path.clone() }));
+                    }
+                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if options.others == Others::Keep => {
+                        return Err(Refusal::InUse);
                     }
                     Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if started.elapsed() < options.busy_timeout => {
                         std::thread::sleep(RETRY_AFTER);
@@ -123,17 +129,17 @@ fn attempt(source: &Source) -> rusqlite::Result<Exclusive> {
     Ok(Exclusive { source: source.clone(), is_wal: Header::of(&bytes).is_wal(), connection })
 }
 
-fn page_size(connection: &Connection) -> rusqlite::Result<u32> {
+pub(super) fn page_size(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("PRAGMA page_size", [], |row| row.get(0))
 }
 
-fn journal_mode(connection: &Connection) -> rusqlite::Result<String> {
+pub(super) fn journal_mode(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))
 }
 
-fn busy() -> rusqlite::Error {
+pub(super) fn busy() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error { code: ErrorCode::DatabaseBusy, extended_code: ffi::SQLITE_BUSY }, None)
 }
 
-const PAGES_PER_STEP: i32 = 1000;
+pub(super) const PAGES_PER_STEP: i32 = 1000;
 const RETRY_AFTER: Duration = Duration::from_millis(2);

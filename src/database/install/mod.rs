@@ -16,6 +16,7 @@
 mod compare;
 mod error;
 mod exclusive;
+mod online;
 mod replace;
 mod target;
 
@@ -32,6 +33,7 @@ use super::{Access, Cancelled, Image};
 use crate::crypto::Entropy;
 use compare::{Content, Witness};
 use exclusive::{Exclusive, Refusal};
+use online::Online;
 use replace::Replace;
 use target::Target;
 
@@ -44,10 +46,21 @@ pub enum Links {
     Follow,
 }
 
+/// What becomes of others who have the database open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// As long as there are some, the installation is refused.
+    Refuse,
+    /// They stay connected, where the database allows it. What they keep in their own memory will not fit the new content.
+    Keep,
+}
+
 /// How an image is to be installed.
 pub struct InstallOptions<'a> {
     /// Whether links are followed.
     pub links: Links,
+    /// Whether others may stay connected.
+    pub others: Others,
     /// How long to wait for a lock.
     pub busy_timeout: Duration,
     /// Whether somebody wants it to stop; asked many times a second.
@@ -59,6 +72,8 @@ pub struct InstallOptions<'a> {
 pub enum Way {
     /// Under an exclusive lock, through SQLite.
     Exclusive,
+    /// Under the write lock, others being connected.
+    Online,
     /// By a new file in the place of one that is missing or cannot be opened.
     Replace,
 }
@@ -78,6 +93,7 @@ pub struct Installed {
 
 enum Held {
     Exclusive(Exclusive),
+    Online(Online),
     Replace(Replace),
 }
 
@@ -86,7 +102,8 @@ enum Held {
 pub enum Comparison {
     /// Schema and every table, on a fresh connection: equal.
     Equal,
-    /// Others were writing before it could be compared. What was installed was compared page by page under the lock.
+    /// Others were writing before it could be compared. Under an exclusive lock the pages had been compared by then; in the online way
+    /// SQLite's word for the commit is all there is.
     Overtaken,
 }
 
@@ -125,6 +142,7 @@ impl<'i> Installation<'i> {
             None => Held::Replace(Replace::prepare(target, image, options, entropy)?),
             Some(source) => match Exclusive::lock(source, options) {
                 Ok(exclusive) => Held::Exclusive(exclusive),
+                Err(Refusal::InUse) => Held::Online(Online::lock(source, image, options)?),
                 Err(Refusal::Unopenable) => Held::Replace(Replace::prepare(target, image, options, entropy)?),
                 Err(Refusal::Other(error)) => return Err(error),
             },
@@ -148,7 +166,11 @@ impl<'i> Installation<'i> {
     /// Whether the target is in WAL mode, which a kill at the wrong moment can change.
     #[must_use]
     pub fn is_wal(&self) -> bool {
-        matches!(&self.held, Held::Exclusive(exclusive) if exclusive.is_wal)
+        match &self.held {
+            Held::Exclusive(exclusive) => exclusive.is_wal,
+            Held::Online(_) => true,
+            Held::Replace(_) => false,
+        }
     }
 
     /// Where the file that cannot be opened will lie, if there is one.
@@ -156,7 +178,7 @@ impl<'i> Installation<'i> {
     pub fn aside(&self) -> Option<PathBuf> {
         match &self.held {
             Held::Replace(replace) => replace.aside_path(),
-            Held::Exclusive(_) => None,
+            _ => None,
         }
     }
 
@@ -167,6 +189,7 @@ impl<'i> Installation<'i> {
     pub fn present(&self) -> Option<&Connection> {
         match &self.held {
             Held::Exclusive(exclusive) => Some(&exclusive.connection),
+            Held::Online(online) => Some(&online.connection),
             Held::Replace(_) => None,
         }
     }
@@ -179,6 +202,7 @@ impl<'i> Installation<'i> {
     pub fn install(mut self, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<Installed, InstallError> {
         match &mut self.held {
             Held::Exclusive(exclusive) => exclusive.install(&self.content, self.image, options.cancelled)?,
+            Held::Online(online) => online.install(self.image, options.cancelled)?,
             Held::Replace(replace) => replace.install(entropy)?,
         }
         Ok(Installed { held: self.held, content: self.content })
@@ -195,16 +219,25 @@ impl Installed {
         let expected = Content::of(&self.content).map_err(|error| self.held.explain("read the image for", error))?;
         let aside = match &self.held {
             Held::Replace(replace) => replace.aside_path(),
-            Held::Exclusive(_) => None,
+            _ => None,
         };
-        // Only times that are older than a tick of the file system's clock change with every later write.
-        std::thread::sleep(compare::LONGER_THAN_A_TICK);
         let source = Source::resolve(&path)?;
-        let witness = Witness::of(&source)?;
-        if let Held::Exclusive(exclusive) = self.held {
-            exclusive.release()?;
-        }
-        let comparison = compare::compare(&source, &expected, &witness)?;
+        let comparison = match self.held {
+            Held::Online(online) => {
+                let comparison = compare::compare(&source, &expected, || Ok(online.is_last()))?;
+                online.release()?;
+                comparison
+            }
+            other => {
+                // Only times that are older than a tick of the file system's clock change with every later write.
+                std::thread::sleep(compare::LONGER_THAN_A_TICK);
+                let witness = Witness::of(&source)?;
+                if let Held::Exclusive(exclusive) = other {
+                    exclusive.release()?;
+                }
+                compare::compare(&source, &expected, || Ok(Witness::of(&source)? == witness))?
+            }
+        };
         Ok(InstallReport { way, path, comparison, uncompared: expected.unhashed(), aside })
     }
 }
@@ -213,6 +246,7 @@ impl Held {
     fn way(&self) -> Way {
         match self {
             Held::Exclusive(_) => Way::Exclusive,
+            Held::Online(_) => Way::Online,
             Held::Replace(_) => Way::Replace,
         }
     }
@@ -220,6 +254,7 @@ impl Held {
     fn path(&self) -> &Path {
         match self {
             Held::Exclusive(exclusive) => &exclusive.source.path,
+            Held::Online(online) => &online.source.path,
             Held::Replace(replace) => replace.path(),
         }
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::target::Target;
+use super::target::{ASIDE, Target};
 use super::{InstallError, InstallOptions};
 use crate::crypto::{Entropy, encode_hex, random};
 use crate::database::{DatabaseError, Image};
@@ -41,7 +41,8 @@ impl Replace {
         new.sync()?;
         new.evict();
         read_back(&new, &target, image, options)?;
-        let aside = format!("{}.airkeep-{}", target.name, encode_hex(&random::<8>(entropy)));
+        let fresh = || format!("{}{ASIDE}{}", target.name, encode_hex(&random::<8>(entropy)));
+        let aside = target.aside.clone().unwrap_or_else(fresh);
         Ok(Self { target, new: Some(new), aside })
     }
 

@@ -17,7 +17,10 @@ pub(super) struct Target {
     pub(super) name: String,
     /// Nothing if there is no file.
     pub(super) source: Option<Source>,
+    /// But for the next.
     pub(super) names: u64,
+    /// A name that an installation gave the file before it was killed.
+    pub(super) aside: Option<String>,
 }
 
 impl Target {
@@ -30,10 +33,12 @@ impl Target {
         };
         let (folder, name) = Folder::of(found.as_ref().map_or(path, |source| &source.path))?;
         let path = folder.path().join(&name);
-        let names = match &found {
+        let mut names = match &found {
             Some(source) => source.metadata()?.nlink(),
             None => 1,
         };
+        let aside = if names > 1 { folder.find_aside(&name, &format!("{name}{ASIDE}"))? } else { None };
+        names -= u64::from(aside.is_some());
         if names > 1 && links == Links::Refuse {
             return Err(InstallError::HardLinks { path, names });
         }
@@ -42,7 +47,7 @@ impl Target {
         if let Some(source) = &source {
             source.require_plain_sidecars()?;
         }
-        Ok(Self { path, folder, name, source, names })
+        Ok(Self { path, folder, name, source, names, aside })
     }
 
     /// SQLite writes a journal beside the database, so the folder matters as much as the file.
@@ -70,5 +75,7 @@ impl Target {
     }
 }
 
+/// Stands between the name of a file and a random number in its name aside.
+pub(super) const ASIDE: &str = ".airkeep-";
 /// Headers, the shared memory, the folder itself.
 const SMALL_THINGS_BYTES: u64 = 256 << 10;

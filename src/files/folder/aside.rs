@@ -20,6 +20,8 @@ impl Folder {
     pub fn move_aside(&self, name: &str, suffixes: &[&'static str], aside: &str) -> Result<Vec<&'static str>, FileError> {
         match rustix::fs::linkat(self.descriptor(), name, self.descriptor(), aside, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
+            // A run that was killed got this far.
+            Err(Errno::EXIST) if self.is_same_file(name, aside) => {}
             Err(Errno::EXIST) => return Err(FileError::Exists { path: self.path().join(aside) }),
             Err(errno) => return Err(FileError::on("move aside", &self.path().join(name))(errno)),
         }
@@ -47,11 +49,26 @@ impl Folder {
         for suffix in suffixes {
             self.rename(&format!("{aside}{suffix}"), &format!("{name}{suffix}"))?;
         }
-        let is_there = |name: &str| rustix::fs::statat(self.descriptor(), name, AtFlags::SYMLINK_NOFOLLOW);
-        match (is_there(name), is_there(aside)) {
-            (Ok(one), Ok(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino) => self.remove(aside),
-            _ => Ok(()),
+        if self.is_same_file(name, aside) { self.remove(aside) } else { Ok(()) }
+    }
+
+    /// Finds a second name that [`Folder::move_aside`] gave a file before its run was killed.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn find_aside(&self, name: &str, prefix: &str) -> Result<Option<String>, FileError> {
+        for entry in std::fs::read_dir(self.path()).map_err(FileError::io("list folder", self.path()))? {
+            let other = entry.map_err(FileError::io("list folder", self.path()))?.file_name();
+            if let Some(other) = other.to_str().filter(|other| other.starts_with(prefix) && self.is_same_file(name, other)) {
+                return Ok(Some(other.to_owned()));
+            }
         }
+        Ok(None)
+    }
+
+    fn is_same_file(&self, one: &str, other: &str) -> bool {
+        let look = |name: &str| rustix::fs::statat(self.descriptor(), name, AtFlags::SYMLINK_NOFOLLOW);
+        matches!((look(one), look(other)), (Ok(one), Ok(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
     }
 }
 
