@@ -18,6 +18,7 @@ mod gap;
 mod hardened;
 mod header;
 mod image;
+mod install;
 mod live;
 mod logical;
 mod options;
@@ -39,6 +40,7 @@ pub use gap::{
 };
 pub use hardened::harden;
 pub use image::{Access, Image};
+pub use install::{Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Others, Way};
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 pub use options::{CaptureOptions, PagePreference};
 

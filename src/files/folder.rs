@@ -4,6 +4,8 @@
 //! that, it has a hidden name ending in `.partial` that dies with the value. Publishing never replaces anything, and everything goes through
 //! the folder's descriptor, so that a path swapped for a symbolic link in the meantime changes nothing.
 
+mod aside;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};

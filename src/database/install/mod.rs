@@ -1,0 +1,265 @@
+//! Installing: putting the pages of an image in the place of a database, so that whoever opens it finds the old or the new content.
+//!
+//! In steps, because others have work to do in between: [`Installation::lock`] keeps writers out, [`Installation::present`] shows what
+//! will be replaced at exactly that state, [`Installation::install`] replaces it, [`Installed::release`] lets the others in and compares. Dropping
+//! a step leaves the database as it was before that step. Pages are copied by SQLite's backup interface, never row by row, so that no
+//! trigger fires; nothing beside the database is ever deleted but by SQLite itself.
+//!
+//! | way | when | how |
+//! |---|---|---|
+//! | exclusive | nobody else is connected | one connection that keeps the exclusive lock |
+//! | online | in use, in WAL mode, same page size; on request | the backup interface's own write lock |
+//! | replace | nothing is there, or SQLite cannot open it | a new file, the old one moved aside with its sidecars |
+//!
+//! A kill during the exclusive way into a WAL database of another page size can leave the old content in journal mode DELETE.
+
+mod compare;
+mod error;
+mod exclusive;
+mod online;
+mod replace;
+mod target;
+
+pub use error::InstallError;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::header::{HEADER_BYTES, Header};
+use super::source::Source;
+use super::{Access, Cancelled, Image};
+use crate::crypto::Entropy;
+use compare::{Content, Witness};
+use exclusive::{Exclusive, Refusal};
+use online::Online;
+use replace::Replace;
+use target::Target;
+
+/// Whether the target may have more than one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Symbolic and hard links are refused.
+    Refuse,
+    /// The file that the path leads to is the target, whatever other names it has; a hard-linked file is still never replaced.
+    Follow,
+}
+
+/// What becomes of others who have the database open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// As long as there are some, the installation is refused.
+    Refuse,
+    /// They stay connected, where the database allows it. What they keep in their own memory will not fit the new content.
+    Keep,
+}
+
+/// How an image is to be installed.
+pub struct InstallOptions<'a> {
+    /// Whether links are followed.
+    pub links: Links,
+    /// Whether others may stay connected.
+    pub others: Others,
+    /// How long to wait for a lock.
+    pub busy_timeout: Duration,
+    /// Whether somebody wants it to stop; asked many times a second.
+    pub cancelled: Cancelled<'a>,
+}
+
+/// The way an installation takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Under an exclusive lock, through SQLite.
+    Exclusive,
+    /// Under the write lock, others being connected.
+    Online,
+    /// By a new file in the place of one that is missing or cannot be opened.
+    Replace,
+}
+
+/// A target that is locked or prepared, and not yet changed.
+pub struct Installation<'i> {
+    held: Held,
+    content: Connection,
+    image: &'i Image,
+}
+
+/// A target that has the new content, and is not yet open to others.
+pub struct Installed {
+    held: Held,
+    content: Connection,
+}
+
+enum Held {
+    Exclusive(Exclusive),
+    Online(Online),
+    Replace(Replace),
+}
+
+/// Whether the content was compared after others were let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// Schema and every table, on a fresh connection: equal.
+    Equal,
+    /// Others were writing before it could be compared. Under an exclusive lock the pages had been compared by then; in the online way
+    /// SQLite's word for the commit is all there is.
+    Overtaken,
+}
+
+/// What became of an installation.
+#[derive(Debug, Clone)]
+pub struct InstallReport {
+    /// The way it took.
+    pub way: Way,
+    /// Resolved.
+    pub path: PathBuf,
+    /// Whether it is what the image holds.
+    pub comparison: Comparison,
+    /// Tables of the image that could not be hashed (a missing collation or module), and so were not compared by content.
+    pub uncompared: Vec<String>,
+    /// Where the file that could not be opened lies now, with its sidecars beside it.
+    pub aside: Option<PathBuf>,
+}
+
+impl<'i> Installation<'i> {
+    /// Finds the way and keeps writers out; where there is nothing to lock, the new file is made, synced and read back.
+    ///
+    /// A hot journal at the target is rolled back, and a WAL taken in, as by anyone who opens the database.
+    ///
+    /// # Errors
+    /// Any [`InstallError`]; [`super::DatabaseError::Locked`] names the processes that have the database open.
+    pub fn lock(path: &Path, image: &'i Image, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<Self, InstallError> {
+        let target = Target::resolve(path, options.links)?;
+        let mut bytes = [0; HEADER_BYTES];
+        let count = image.read_at(0, &mut bytes)?;
+        if !image.is_empty() && Header::of(&bytes[..count]).page_size().is_none() {
+            return Err(InstallError::NotAnImage { path: target.path });
+        }
+        target.require_writable()?;
+        target.require_space(image.len())?;
+        let held = match &target.source {
+            None => Held::Replace(Replace::prepare(target, image, options, entropy)?),
+            Some(source) => match Exclusive::lock(source, options) {
+                Ok(exclusive) => Held::Exclusive(exclusive),
+                Err(Refusal::InUse) => Held::Online(Online::lock(source, image, options)?),
+                Err(Refusal::Unopenable) => Held::Replace(Replace::prepare(target, image, options, entropy)?),
+                Err(Refusal::Other(error)) => return Err(error),
+            },
+        };
+        let content = image.open(Access::ReadOnly).map_err(|error| held.explain("read the image for", error))?;
+        Ok(Self { held, content, image })
+    }
+
+    /// The way it takes.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.held.way()
+    }
+
+    /// The resolved path of the target.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.held.path()
+    }
+
+    /// Whether the target is in WAL mode, which a kill at the wrong moment can change.
+    #[must_use]
+    pub fn is_wal(&self) -> bool {
+        match &self.held {
+            Held::Exclusive(exclusive) => exclusive.is_wal,
+            Held::Online(_) => true,
+            Held::Replace(_) => false,
+        }
+    }
+
+    /// Where the file that cannot be opened will lie, if there is one.
+    #[must_use]
+    pub fn aside(&self) -> Option<PathBuf> {
+        match &self.held {
+            Held::Replace(replace) => replace.aside_path(),
+            _ => None,
+        }
+    }
+
+    /// The state that will be replaced, on a connection of which only reading is expected; nothing if it cannot be read.
+    ///
+    /// It must be left without an open transaction.
+    #[must_use]
+    pub fn present(&self) -> Option<&Connection> {
+        match &self.held {
+            Held::Exclusive(exclusive) => Some(&exclusive.connection),
+            Held::Online(online) => Some(&online.connection),
+            Held::Replace(_) => None,
+        }
+    }
+
+    /// Replaces the content, durably, and compares it page by page where SQLite wrote it.
+    ///
+    /// # Errors
+    /// SQLite or the file system fails, or somebody cancels: the old content is there then. [`InstallError::Different`] is the exception:
+    /// new content is there which is not that of the image.
+    pub fn install(mut self, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<Installed, InstallError> {
+        match &mut self.held {
+            Held::Exclusive(exclusive) => exclusive.install(&self.content, self.image, options.cancelled)?,
+            Held::Online(online) => online.install(self.image, options.cancelled)?,
+            Held::Replace(replace) => replace.install(entropy)?,
+        }
+        Ok(Installed { held: self.held, content: self.content })
+    }
+}
+
+impl Installed {
+    /// Lets the others in, and compares schema and tables with the image's on a fresh connection.
+    ///
+    /// # Errors
+    /// [`InstallError::Different`], or the database cannot be read.
+    pub fn release(self) -> Result<InstallReport, InstallError> {
+        let (way, path) = (self.held.way(), self.held.path().to_owned());
+        let expected = Content::of(&self.content).map_err(|error| self.held.explain("read the image for", error))?;
+        let aside = match &self.held {
+            Held::Replace(replace) => replace.aside_path(),
+            _ => None,
+        };
+        let source = Source::resolve(&path)?;
+        let comparison = match self.held {
+            Held::Online(online) => {
+                let comparison = compare::compare(&source, &expected, || Ok(online.is_last()))?;
+                online.release()?;
+                comparison
+            }
+            other => {
+                // Only times that are older than a tick of the file system's clock change with every later write.
+                std::thread::sleep(compare::LONGER_THAN_A_TICK);
+                let witness = Witness::of(&source)?;
+                if let Held::Exclusive(exclusive) = other {
+                    exclusive.release()?;
+                }
+                compare::compare(&source, &expected, || Ok(Witness::of(&source)? == witness))?
+            }
+        };
+        Ok(InstallReport { way, path, comparison, uncompared: expected.unhashed(), aside })
+    }
+}
+
+impl Held {
+    fn way(&self) -> Way {
+        match self {
+            Held::Exclusive(_) => Way::Exclusive,
+            Held::Online(_) => Way::Online,
+            Held::Replace(_) => Way::Replace,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Held::Exclusive(exclusive) => &exclusive.source.path,
+            Held::Online(online) => &online.source.path,
+            Held::Replace(replace) => replace.path(),
+        }
+    }
+
+    fn explain(&self, action: &'static str, source: rusqlite::Error) -> InstallError {
+        super::DatabaseError::Sqlite { path: self.path().to_owned(), action, source }.into()
+    }
+}

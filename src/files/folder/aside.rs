@@ -1,0 +1,89 @@
+//! Moving a file aside together with the files that belong to it, and giving a new file the attributes of an old one.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{AtFlags, Mode, RenameFlags};
+use rustix::io::Errno;
+
+use super::{Folder, NewFile};
+use crate::files::FileError;
+
+impl Folder {
+    /// Gives a file a second name, and moves the files called like it plus a suffix along; tells which suffixes there were.
+    ///
+    /// The file itself keeps its name too, so that there is no moment without it; nothing is replaced. If it fails, everything is
+    /// as it was.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] if the second name is taken, else what the system says.
+    pub fn move_aside(&self, name: &str, suffixes: &[&'static str], aside: &str) -> Result<Vec<&'static str>, FileError> {
+        match rustix::fs::linkat(self.descriptor(), name, self.descriptor(), aside, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // A run that was killed got this far.
+            Err(Errno::EXIST) if self.is_same_file(name, aside) => {}
+            Err(Errno::EXIST) => return Err(FileError::Exists { path: self.path().join(aside) }),
+            Err(errno) => return Err(FileError::on("move aside", &self.path().join(name))(errno)),
+        }
+        let mut moved = Vec::new();
+        for suffix in suffixes {
+            let (from, to) = (format!("{name}{suffix}"), format!("{aside}{suffix}"));
+            match rustix::fs::renameat_with(self.descriptor(), &from, self.descriptor(), &to, RenameFlags::NOREPLACE) {
+                Ok(()) => moved.push(*suffix),
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    let _ = self.put_back(name, &moved, aside);
+                    return Err(FileError::on("move aside", &self.path().join(from))(errno));
+                }
+            }
+        }
+        self.sync()?;
+        Ok(moved)
+    }
+
+    /// Undoes [`Folder::move_aside`] as long as nothing else got the name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn put_back(&self, name: &str, suffixes: &[&'static str], aside: &str) -> Result<(), FileError> {
+        for suffix in suffixes {
+            self.rename(&format!("{aside}{suffix}"), &format!("{name}{suffix}"))?;
+        }
+        if self.is_same_file(name, aside) { self.remove(aside) } else { Ok(()) }
+    }
+
+    /// Finds a second name that [`Folder::move_aside`] gave a file before its run was killed.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn find_aside(&self, name: &str, prefix: &str) -> Result<Option<String>, FileError> {
+        for entry in std::fs::read_dir(self.path()).map_err(FileError::io("list folder", self.path()))? {
+            let other = entry.map_err(FileError::io("list folder", self.path()))?.file_name();
+            if let Some(other) = other.to_str().filter(|other| other.starts_with(prefix) && self.is_same_file(name, other)) {
+                return Ok(Some(other.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_same_file(&self, one: &str, other: &str) -> bool {
+        let look = |name: &str| rustix::fs::statat(self.descriptor(), name, AtFlags::SYMLINK_NOFOLLOW);
+        matches!((look(one), look(other)), (Ok(one), Ok(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    }
+}
+
+impl NewFile {
+    /// Gives the file the owner, group and mode of another.
+    ///
+    /// # Errors
+    /// This account may not give files away.
+    pub fn take_attributes(&self, of: &Metadata) -> Result<(), FileError> {
+        let own = self.file.metadata().map_err(FileError::io("look at a new file in", self.folder.path()))?;
+        if (own.uid(), own.gid()) != (of.uid(), of.gid()) {
+            let changed = std::os::unix::fs::fchown(&self.file, Some(of.uid()), Some(of.gid()));
+            changed.map_err(FileError::io("keep the owner in", self.folder.path()))?;
+        }
+        let mode = Mode::from_raw_mode(of.mode() & 0o7777);
+        rustix::fs::fchmod(&self.file, mode).map_err(FileError::on("keep the mode in", self.folder.path()))
+    }
+}
