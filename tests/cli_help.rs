@@ -7,7 +7,8 @@ use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 const COMMANDS: [&str; 13] =
     ["init", "backup", "verify", "restore", "list", "info", "key", "signer", "audit", "vault", "recover-text", "completions", "man"];
 /// Those that hold further commands, and these.
-const NESTED: [(&str, &[&str]); 4] = [
+const NESTED: [(&str, &[&str]); 5] = [
+    ("restore", &["resolve"]),
     ("key", &["list", "add", "remove", "rotate", "new"]),
     ("signer", &["show", "rotate"]),
     ("audit", &["show", "verify", "continuity", "export"]),

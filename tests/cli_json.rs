@@ -178,7 +178,34 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
         assert_eq!(object["error"]["code"], code);
         reader.read("airkeep backup", &object);
     }
+    in_place(&home, &mut reader);
     reader.finish(|name| !has_git && name.starts_with("git."));
+}
+
+/// A restore in place: its plan, its outcome, and one that did not live to record it.
+fn in_place(home: &Home, reader: &mut Reader) {
+    let live = rusqlite::Connection::open(home.path("live.db")).unwrap();
+    live.execute_batch("CREATE TABLE audit(id INTEGER PRIMARY KEY, at TEXT); INSERT INTO audit VALUES(1, '2026-11-01')").unwrap();
+    let keys = ["--vault", "place", "--key-file", "key", "--json"];
+    let sealed = parsed(home, 0, &[&["backup", "live.db", "--append-only", "audit"], &keys[..]].concat());
+    live.execute_batch("INSERT INTO audit VALUES(2, '2026-11-02'), (3, '2026-11-03')").unwrap();
+    let restore = [&["restore", sealed["bundle"]["path"].as_str().unwrap(), "--in-place"], &keys[..]].concat();
+    let plan = parsed(home, 0, &[&restore[..], &["--dry-run"]].concat());
+    assert_eq!(plan["plan"]["targets"][0]["gap"]["tables"][0]["lost"], 2);
+    reader.read("airkeep restore", &plan);
+    let report = parsed(home, 0, &[&restore[..], &["--force"]].concat());
+    assert_eq!(report["targets"][0]["gap"]["tables"][0]["lost_range"], serde_json::json!(["2", "3"]));
+    reader.read("airkeep restore", &report);
+    let safety = report["safety"]["path"].as_str().unwrap();
+    reader.read("airkeep info", &parsed(home, 0, &["info", safety, "--key-file", "key", "--json"]));
+    // As a kill leaves the journal: up to the record that says that all is ready.
+    let journal = String::from_utf8(home.read("place/journal.jsonl")).unwrap();
+    let ready = journal.lines().position(|line| line.contains("\"stage\":\"ready\"")).unwrap();
+    let cut: String = journal.lines().take(ready + 1).map(|line| format!("{line}\n")).collect();
+    home.write("place/journal.jsonl", &cut, 0o600);
+    let resolved = parsed(home, 0, &["restore", "resolve", "--vault", "place", "--json"]);
+    assert_eq!(resolved["resolutions"][0]["recorded"], "success");
+    reader.read("airkeep restore resolve", &resolved);
 }
 
 /// A bundle whose manifest tells of an additional row, with an orphan that it does not mention.

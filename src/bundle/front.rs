@@ -53,6 +53,24 @@ impl Front {
     pub fn opens_with_each(&self, ring: &Keyring) -> Result<bool, BundleError> {
         self.slots.opens_with_each(ring, &self.slots_stored, &self.slots_mac)
     }
+
+    /// Drops the keys that open no slot; tells whether any is left.
+    ///
+    /// # Errors
+    /// As [`Front::opens_with_each`].
+    pub fn retain_opening(&self, ring: &mut Keyring) -> Result<bool, BundleError> {
+        let passphrases =
+            std::mem::take(&mut ring.passphrases).into_iter().map(|key| Keyring { passphrases: vec![key], key_files: Vec::new() });
+        let key_files =
+            std::mem::take(&mut ring.key_files).into_iter().map(|key| Keyring { passphrases: Vec::new(), key_files: vec![key] });
+        for single in passphrases.chain(key_files) {
+            if self.opens_with_each(&single)? {
+                ring.passphrases.extend(single.passphrases);
+                ring.key_files.extend(single.key_files);
+            }
+        }
+        Ok(!ring.is_empty())
+    }
 }
 
 /// What a key opens of a bundle before its frames are read.

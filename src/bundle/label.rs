@@ -70,6 +70,8 @@ pub enum EntryPath {
     Database(Label),
     /// `schema/<label>.sql`
     Schema(Label),
+    /// `capsule/<label>.jsonl`
+    Capsule(Label),
     /// `manifest.json`
     Manifest,
     /// `SHA256SUMS`
@@ -77,13 +79,16 @@ pub enum EntryPath {
 }
 
 impl EntryPath {
-    /// Reads one of the four forms.
+    /// Reads one of the five forms.
     pub fn parse(text: &str) -> Option<EntryPath> {
         let inner = |prefix, suffix| text.strip_prefix(prefix)?.strip_suffix(suffix).and_then(|l| Label::parse(l).ok());
         match text {
             "manifest.json" => Some(EntryPath::Manifest),
             "SHA256SUMS" => Some(EntryPath::Sums),
-            _ => inner("databases/", ".db").map(EntryPath::Database).or_else(|| inner("schema/", ".sql").map(EntryPath::Schema)),
+            _ => inner("databases/", ".db")
+                .map(EntryPath::Database)
+                .or_else(|| inner("schema/", ".sql").map(EntryPath::Schema))
+                .or_else(|| inner("capsule/", ".jsonl").map(EntryPath::Capsule)),
         }
     }
 }
@@ -93,6 +98,7 @@ impl fmt::Display for EntryPath {
         match self {
             EntryPath::Database(label) => write!(f, "databases/{label}.db"),
             EntryPath::Schema(label) => write!(f, "schema/{label}.sql"),
+            EntryPath::Capsule(label) => write!(f, "capsule/{label}.jsonl"),
             EntryPath::Manifest => f.write_str("manifest.json"),
             EntryPath::Sums => f.write_str("SHA256SUMS"),
         }
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn entry_paths_have_one_form() {
-        for path in ["databases/main.db", "schema/tenants/acme.sql", "manifest.json", "SHA256SUMS"] {
+        for path in ["databases/main.db", "schema/tenants/acme.sql", "capsule/main.jsonl", "manifest.json", "SHA256SUMS"] {
             assert_eq!(EntryPath::parse(path).unwrap().to_string(), path);
         }
         for other in ["databases/../x.db", "databases/.db", "x", "databases/main.sql", "/manifest.json"] {

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::gap::SourceGap;
 use super::index::Entry;
 use super::label::{EntryPath, Label};
 use super::values::{Id, UtcTime, present};
@@ -115,6 +116,9 @@ pub struct Source {
     /// The work tree that holds the file.
     #[serde(deserialize_with = "present")]
     pub git: Option<Git>,
+    /// In a bundle that was made before a restore: which rows that restore takes away. The key is missing elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<SourceGap>,
 }
 
 /// How a source was read.
@@ -209,7 +213,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// For each source in turn its database and its schema, if it has one; then manifest and sums, and nothing else.
+    /// For each source in turn its database, its schema and its capsule, if it has them; then manifest and sums, and nothing else.
     fn check_entries(&self, entries: &[Entry]) -> Result<(), &'static str> {
         let mut labels = HashSet::new();
         let mut rest = entries.iter();
@@ -224,6 +228,15 @@ impl Manifest {
             if let Some(schema) = &source.schema {
                 let entry = rest.next().ok_or("sources")?;
                 if entry.path != EntryPath::Schema(source.label.clone()) || entry.sha256 != schema.sha256 {
+                    return Err("sources");
+                }
+            }
+            if let Some(SourceGap { capsule: Some(capsule), .. }) = &source.gap {
+                let entry = rest.next().ok_or("sources")?;
+                let is_its_own = entry.path == EntryPath::Capsule(source.label.clone())
+                    && entry.sha256 == capsule.sha256
+                    && entry.size == capsule.size_bytes;
+                if !is_its_own {
                     return Err("sources");
                 }
             }

@@ -200,7 +200,7 @@ fn unlabelled(text: &OsStr) -> Result<SourceSpec, Explained> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     match (0.0..=86_400.0).contains(&number) {
         true => Ok(Duration::from_secs_f64(number)),

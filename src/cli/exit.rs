@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use airkeep::Failure;
 use airkeep::bundle::BundleError;
-use airkeep::database::DatabaseError;
+use airkeep::database::{DatabaseError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
@@ -134,7 +134,17 @@ impl Exit {
             | Failure::TargetExists { .. }
             | Failure::Signed { .. }
             | Failure::Unsigned { .. }
-            | Failure::OtherSet { .. } => Exit::Usage,
+            | Failure::OtherSet { .. }
+            | Failure::OtherDatabase { .. }
+            | Failure::SeveralOntoOne { .. }
+            | Failure::SameTarget { .. }
+            | Failure::OpenRestore { .. }
+            | Failure::NoReason => Exit::Usage,
+            Failure::Target { source, .. } => Exit::of_database(source),
+            Failure::Install { source, .. } => Exit::of_install(source),
+            Failure::Gap { .. } | Failure::NotAnnounced | Failure::NotStopped { .. } => Exit::Failed,
+            Failure::Unsound { .. } | Failure::CorruptSnapshot { .. } => Exit::Integrity,
+            Failure::NoSafety { source } => Exit::of(source),
             Failure::Vault(error) => Exit::of_vault(error),
             Failure::OtherKeys { .. }
             | Failure::NoKey { .. }
@@ -147,6 +157,7 @@ impl Exit {
             | Failure::NoBundle { .. }
             | Failure::NoVault { .. }
             | Failure::EmptyVault { .. }
+            | Failure::NotAVault { .. }
             | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } | Failure::Scratch { .. } => Exit::Failed,
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
@@ -166,6 +177,19 @@ impl Exit {
             DatabaseError::Locked { .. } => Exit::Locked,
             DatabaseError::Truncated { .. } | DatabaseError::Corrupt { .. } => Exit::Integrity,
             _ => Exit::Failed,
+        }
+    }
+
+    /// The code for a target that was not replaced.
+    pub fn of_install(error: &InstallError) -> Exit {
+        match error {
+            InstallError::Database(error) => Exit::of_database(error),
+            InstallError::File(error) => Exit::of_file(error),
+            InstallError::Link { .. } | InstallError::HardLinks { .. } => Exit::Usage,
+            InstallError::NotOnline { .. } => Exit::Locked,
+            InstallError::NotAnImage { .. } => Exit::Unsupported,
+            InstallError::Different { .. } => Exit::Integrity,
+            InstallError::NotWritable { .. } | InstallError::NoSpace { .. } | InstallError::Cancelled { .. } => Exit::Failed,
         }
     }
 

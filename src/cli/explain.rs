@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use airkeep::Failure;
 use airkeep::bundle::{BundleError, Check, Finding, Source};
-use airkeep::database::DatabaseError;
+use airkeep::database::{DatabaseError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
@@ -73,6 +73,22 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NoVault { .. } => Some("make one with 'airkeep init'"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
         Failure::Scratch { .. } => Some("name a folder with room for the largest database: --scratch DIR, or verify with --level 3"),
+        Failure::Target { source: DatabaseError::Locked { .. }, .. } => Some(IN_USE),
+        Failure::Target { source, .. } => source_hint(source),
+        Failure::Install { source, .. } => install_hint(source),
+        Failure::Unsound { .. } => Some("try another bundle; 'airkeep verify BUNDLE' lists all that is wrong"),
+        Failure::CorruptSnapshot { .. } => Some("try another bundle, or put it back as it is with --accept-corrupt"),
+        Failure::OtherDatabase { .. } => Some("check the target; if it is the right one, add --accept-other"),
+        Failure::SeveralOntoOne { .. } => Some("name the source as well: BUNDLE LABEL --onto FILE"),
+        Failure::SameTarget { .. } => Some("restore one of them, or give it another place with --onto FILE"),
+        Failure::NoSafety { source } => {
+            hint(source).or(Some("name another vault with --vault DIR, or go without: --no-safety-bundle --reason TEXT"))
+        }
+        Failure::NotAVault { .. } => Some("name the vault: --vault DIR"),
+        Failure::NoReason => Some("say why: --reason TEXT"),
+        Failure::OpenRestore { .. } => Some("'airkeep restore resolve --vault DIR' finds out how it ended"),
+        Failure::NotStopped { .. } => Some("see what the command printed; nothing was locked or changed"),
+        Failure::Gap { .. } | Failure::NotAnnounced => None,
         Failure::Journal(JournalError::Damaged { .. }) => {
             Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")
         }
@@ -92,6 +108,26 @@ fn source_hint(error: &DatabaseError) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// What to do where a target was not replaced.
+pub fn install_hint(error: &InstallError) -> Option<&'static str> {
+    match error {
+        InstallError::Database(DatabaseError::Locked { .. }) => Some(IN_USE),
+        InstallError::Database(error) => source_hint(error),
+        InstallError::File(error) => file_hint(error),
+        InstallError::Link { .. } => Some("name the file itself, or add --follow-links"),
+        InstallError::HardLinks { .. } => {
+            Some("its other names would lead to the same or to the old content; if that is meant, add --follow-links")
+        }
+        InstallError::NotWritable { .. } => Some("run it as the account that owns the database"),
+        InstallError::NoSpace { .. } => Some("make space beside the database, nothing was changed"),
+        InstallError::NotOnline { .. } => Some("stop the processes that use it, or have it done: --stop-with COMMAND --start-with COMMAND"),
+        InstallError::Different { .. } => Some("the state before is in the safety bundle; 'airkeep restore' brings it back"),
+        InstallError::NotAnImage { .. } | InstallError::Cancelled { .. } => None,
+    }
+}
+
+const IN_USE: &str = "stop the processes that use it (--stop-with, --start-with), or add --online where it is in WAL mode";
 
 fn vault_hint(error: &VaultError) -> Option<&'static str> {
     match error {

@@ -10,6 +10,7 @@ mod databases;
 mod exit;
 mod explain;
 mod export;
+mod gap_text;
 mod info;
 mod init;
 mod json;
@@ -139,7 +140,7 @@ fn run() -> Exit {
         Command::Init(arguments) => ("init", arguments.json, arguments.run()),
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
-        Command::Restore(arguments) => ("restore", arguments.json, arguments.run()),
+        Command::Restore(arguments) => ("restore", arguments.json(), arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
@@ -199,7 +200,8 @@ impl Command {
             | Command::Completions(_) => true,
             Command::Man(arguments) => arguments.is_printed(),
             Command::Key(arguments) => arguments.is_list(),
-            Command::Backup(_) | Command::Verify(_) | Command::Restore(_) | Command::Vault(_) => false,
+            Command::Restore(arguments) => arguments.is_asked_for_text(),
+            Command::Backup(_) | Command::Verify(_) | Command::Vault(_) => false,
         }
     }
 }

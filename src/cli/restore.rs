@@ -1,42 +1,62 @@
-//! `airkeep restore`.
+//! `airkeep restore`: into a folder, or in the place of live databases.
 
-use std::fmt::Write as _;
+mod confirm;
+mod in_place;
+mod into;
+mod resolve;
+
 use std::path::PathBuf;
 
-use airkeep::{Keyring, Label, Restore, RestoreReport, inspect};
-use clap::Args;
-use serde_json::json;
+use airkeep::{Keyring, Label, Restore, inspect};
+use clap::{ArgGroup, Args, Subcommand};
 
+use super::Report;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
-use super::{Report, explain, json, screen};
 
-/// Get databases back out of a bundle, into a folder
+/// Get databases back out of a bundle, into a folder or in the place of live ones
 ///
-/// The whole bundle is verified (level 3) while the databases are written into files that have no name yet. They get their
-/// names, DIR/<label>.db, only if everything is in order, and never replace anything. Files that SQLite would replay
+/// --to DIR: the whole bundle is verified (level 3) while the databases are written into files that have no name yet. They get
+/// their names, DIR/<label>.db, only if everything is in order, and never replace anything. Files that SQLite would replay
 /// (-wal, -journal) under those names are refused, too.
+///
+/// --in-place, --onto FILE: each snapshot takes the place of the database that it was captured from, or of FILE. Nothing changes
+/// before the plan was shown and agreed to, the targets are locked, the append-only rows that the restore takes away are counted, and
+/// the present state is sealed with those rows into a safety bundle that was read back. Each installation is one transaction: a
+/// kill leaves the old database or the new one, and 'airkeep restore resolve' finds out which.
 #[derive(Args)]
-#[command(after_long_help = after_help())]
+#[command(after_long_help = after_help(), args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(group = ArgGroup::new("place").args(["in_place", "onto"]))]
+#[command(group = ArgGroup::new("where").args(["to", "in_place", "onto"]).required(true))]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The bundle
-    #[arg(value_name = "BUNDLE")]
-    bundle: PathBuf,
+    #[arg(value_name = "BUNDLE", required = true)]
+    bundle: Option<PathBuf>,
     /// Which sources to restore (default: all)
     #[arg(value_name = "LABEL", value_parser = Label::parse)]
     labels: Vec<Label>,
     /// The folder to restore into; made if it is missing
     #[arg(long, value_name = "DIR")]
-    to: PathBuf,
-    /// Restore the databases that are whole although other parts of the bundle are damaged (the exit code stays 13)
+    to: Option<PathBuf>,
+    /// Put each database back where it was captured
     #[arg(long)]
+    in_place: bool,
+    /// Put the one database that is restored in the place of this file, which may be missing
+    #[arg(long, value_name = "FILE")]
+    onto: Option<PathBuf>,
+    /// Restore the databases that are whole although other parts of the bundle are damaged (the exit code stays 13)
+    #[arg(long, requires = "to")]
     accept_damage: bool,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+    #[command(flatten)]
+    place: in_place::PlaceArguments,
     #[command(flatten)]
     keys: KeyArguments,
     #[command(flatten)]
@@ -47,87 +67,60 @@ pub struct Arguments {
     record: RecordArguments,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Resolve(resolve::Arguments),
+}
+
 impl Arguments {
+    /// Whether one JSON object is wanted.
+    pub fn json(&self) -> bool {
+        self.command.as_ref().map_or(self.json, |Command::Resolve(arguments)| arguments.json)
+    }
+
+    /// Whether the output is an answer, and not only news.
+    pub fn is_asked_for_text(&self) -> bool {
+        self.command.is_some() || self.place.is_dry_run()
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        // Nobody should type a passphrase to learn that this is no bundle.
-        inspect(&self.bundle, &Keyring::default())?;
-        let signers = self.signers.trusted()?;
-        let ring = self.keys.ring(Purpose::Open)?;
-        let restore = Restore {
-            bundle: self.bundle.clone(),
-            labels: self.labels,
-            to: self.to,
-            signers,
-            signing_key: self.signing.place(),
-            accept_damage: self.accept_damage,
-        };
-        let mut environment = self.record.environment();
-        let report = restore.run(&ring, &mut environment)?;
-        let size_bytes = self.bundle.metadata().map_or(0, |metadata| metadata.len());
-        let sources: Vec<_> = report
-            .restored
-            .iter()
-            .map(|restored| {
-                let mut source = json::source(&restored.source);
-                source["restored_to"] = json!(restored.path.to_string_lossy());
-                source
-            })
-            .collect();
-        let json = json!({
-            "bundle": json::bundle(&self.bundle, size_bytes, &report.core),
-            "level": "L3",
-            "sources": sources,
-            "manifest_path": report.manifest_path.as_ref().map(|path| path.to_string_lossy()),
-            "findings": report.findings.iter().map(|finding| json::finding(&self.bundle, finding)).collect::<Vec<_>>(),
-            "hurt": report.hurt,
-        });
-        Ok(Report {
-            text: text(&report),
-            json: json.as_object().cloned().unwrap_or_default(),
-            warnings: warnings(&report),
-            error: accepted(&report),
+        if let Some(Command::Resolve(arguments)) = self.command {
+            return arguments.run();
         }
-        .with_shortfalls(environment))
+        let Some(bundle) = self.bundle else { return Err(Explained::new(Exit::Usage, "missing: <BUNDLE>", Some("see --help"))) };
+        // Nobody should type a passphrase to learn that this is no bundle.
+        inspect(&bundle, &Keyring::default())?;
+        let signers = self.signers.trusted()?;
+        let signing_key = self.signing.place();
+        let Some(to) = self.to else {
+            let request = self.place.request(bundle, self.labels, self.onto, signers, signing_key)?;
+            let ring = self.keys.ring(Purpose::Open)?;
+            return self.place.run(request, ring, &self.record);
+        };
+        let ring = self.keys.ring(Purpose::Open)?;
+        let restore = Restore { bundle: bundle.clone(), labels: self.labels, to, signers, signing_key, accept_damage: self.accept_damage };
+        into::run(&restore, &bundle, &ring, &self.record)
     }
-}
-
-fn text(report: &RestoreReport) -> String {
-    let mut text =
-        String::from(if report.findings.is_empty() { "verified  L3\n" } else { "DAMAGED   L3, only whole databases were restored\n" });
-    for label in &report.hurt {
-        let _ = writeln!(text, "hurt      {label}: not restored");
-    }
-    for restored in &report.restored {
-        let size = screen::size(restored.source.size_bytes);
-        let _ = writeln!(
-            text,
-            "restored  {} ({size}, as of {})",
-            screen::escape(&restored.path.to_string_lossy()),
-            restored.source.captured_at
-        );
-    }
-    if let Some(path) = &report.manifest_path {
-        let _ = writeln!(text, "manifest  {}", screen::escape(&path.to_string_lossy()));
-    }
-    text
-}
-
-/// Damage that was accepted is still damage.
-fn accepted(report: &RestoreReport) -> Option<Explained> {
-    let message = "the bundle is damaged; only databases that are whole were restored";
-    (!report.findings.is_empty()).then(|| Explained::new(Exit::Integrity, message, Some("get the others from another copy")))
-}
-
-fn warnings(report: &RestoreReport) -> Vec<String> {
-    let damages = report.findings.iter().map(explain::finding);
-    damages.chain(report.restored.iter().filter_map(|restored| explain::trouble(&restored.source))).collect()
 }
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep restore BUNDLE.akb --to restored\n  airkeep restore BUNDLE.akb main tenants/acme --to restored --key-file backup.key\n\n{}\n\n{}",
+        "Examples:\n  airkeep restore BUNDLE.akb --to restored\n  airkeep restore BUNDLE.akb main tenants/acme --to restored --key-file backup.key\n  \
+         airkeep restore BUNDLE.akb --in-place --dry-run\n  airkeep restore BUNDLE.akb main --in-place --reason 'bad import' --ticket OPS-17\n  \
+         airkeep restore BUNDLE.akb main --onto copy.db --force\n  airkeep restore resolve\n\n{}\n\n{}",
         keys::HELP,
-        exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug])
+        exit::table(&[
+            Exit::Success,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Partial,
+            Exit::NotFound,
+            Exit::Locked,
+            Exit::Key,
+            Exit::Integrity,
+            Exit::Unsupported,
+            Exit::Bug
+        ])
     )
 }

@@ -4,6 +4,7 @@
 //! writers waiting, and a waiting writer keeps new readers waiting: so the pages go into scratch first, the lock is given up, and
 //! all the rest is done there. Both ways pages, schema, counts and check tell of the same moment.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,23 +25,49 @@ use super::{Access, DatabaseError, Image, hardened, recover};
 use crate::files::ScratchError;
 
 /// A database held at one moment.
-pub struct Capture {
+pub struct Capture<'c> {
     source: Source,
     facts: SourceFacts,
-    content: Content,
+    content: Content<'c>,
     /// Of the file when the moment was fixed: as long as somebody reads, SQLite never makes it shorter.
     least_bytes: u64,
 }
 
 /// Where the pages come from; the connection ends before what lies under it.
-struct Content {
-    connection: Connection,
+struct Content<'c> {
+    connection: Handle<'c>,
     _tidy: Option<Tidy>,
     image: Option<Image>,
     are_pages_in_image: bool,
 }
 
-impl Capture {
+/// A connection of our own, or one that somebody else holds under a lock.
+enum Handle<'c> {
+    Own(Connection),
+    Lent(&'c Connection),
+}
+
+impl Deref for Handle<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Lent(connection) => connection,
+        }
+    }
+}
+
+impl Drop for Handle<'_> {
+    fn drop(&mut self) {
+        if let Self::Lent(connection) = self {
+            // It is given back without a transaction; one that SQLite has ended by itself is gone already.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+impl<'c> Capture<'c> {
     /// Fixes the moment and examines the database.
     ///
     /// # Errors
@@ -68,6 +95,33 @@ impl Capture {
         if !content.are_pages_in_image && content.image.is_none() {
             facts.route = Route::Stream;
         }
+        Self::examined(source, facts, content, problems, least_bytes, options)
+    }
+
+    /// Takes the state that a connection shows on which a lock is held, so that nobody changes it before the lock is given up. Its pages
+    /// are read from there; the connection is given back without a transaction.
+    ///
+    /// # Errors
+    /// As [`Capture::begin`].
+    pub fn of_locked(path: &Path, connection: &'c Connection, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
+        let source = Source::resolve(path)?;
+        let explain = |error| source.explain("read", Duration::ZERO, error);
+        connection.execute_batch("BEGIN").and_then(|()| live::schema_version(connection)).map_err(explain)?;
+        let content = Content { connection: Handle::Lent(connection), _tidy: None, image: None, are_pages_in_image: false };
+        let mut facts = SourceFacts::unknown(&source, (options.clock)(), PageReader::SqliteDbpage, options.check);
+        facts.journal_mode = Header::of(&pages::first_page(connection).map_err(explain)?).journal_mode().to_owned();
+        facts.route = Route::Stream;
+        Self::examined(source, facts, content, Vec::new(), 0, options)
+    }
+
+    fn examined(
+        source: Source,
+        mut facts: SourceFacts,
+        content: Content<'c>,
+        problems: Vec<String>,
+        least_bytes: u64,
+        options: &CaptureOptions<'_>,
+    ) -> Result<Self, DatabaseError> {
         let examined = content.examine(&mut facts, problems, options);
         source.go_on(options.cancelled)?;
         examined.map_err(|error| content.explain(&source, error))?;
@@ -75,6 +129,12 @@ impl Capture {
             return Err(source.corrupt(facts.check.messages));
         }
         Ok(Self { source, facts, content, least_bytes })
+    }
+
+    /// Reads the captured state; it must be left in the transaction that is open.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.content.connection
     }
 
     /// What is known about the captured state.
@@ -129,7 +189,7 @@ impl Capture {
     }
 }
 
-impl Content {
+impl<'c> Content<'c> {
     /// Keeps the transaction where that hinders nobody, and copies the pages into scratch where it would.
     fn hold(source: &Source, reading: Reading, pages: PageReader, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
         let started = Instant::now();
@@ -152,12 +212,12 @@ impl Content {
         if is_tolerant {
             hardened::tolerate_damage(&connection).map_err(explain)?;
         }
-        Ok(Self { connection, _tidy: None, image: Some(image), are_pages_in_image: true })
+        Ok(Self { connection: Handle::Own(connection), _tidy: None, image: Some(image), are_pages_in_image: true })
     }
 
     fn of(reading: Reading) -> Self {
         let Reading { connection, tidy, image, .. } = reading;
-        Self { connection, _tidy: tidy, image, are_pages_in_image: false }
+        Self { connection: Handle::Own(connection), _tidy: tidy, image, are_pages_in_image: false }
     }
 
     fn examine(&self, facts: &mut SourceFacts, problems: Vec<String>, options: &CaptureOptions<'_>) -> rusqlite::Result<()> {
@@ -218,7 +278,7 @@ impl Content {
 
     /// Hashes all tables, or those that are watched; one that cannot be hashed is left without, and said so.
     fn hash(&self, facts: &mut SourceFacts, options: &CaptureOptions<'_>) {
-        let connection = &self.connection;
+        let connection: &Connection = &self.connection;
         let is_wanted = |name: &str| options.hash_tables || options.watched.iter().any(|watched| watched.table.eq_ignore_ascii_case(name));
         bounds::within(connection, Bounds::of_live(facts.size_bytes), options.cancelled, |is_expired: &AtomicBool| {
             for watched in options.watched {

@@ -40,12 +40,17 @@ pub use gap::{
 };
 pub use hardened::harden;
 pub use image::{Access, Image};
-pub use install::{Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Others, Way};
+pub use install::{
+    Before, Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Others, Standing, Way, foresee,
+    keep_journal_mode, standing_of,
+};
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 pub use options::{CaptureOptions, PagePreference};
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use rusqlite::Connection;
 
 use crate::files::{Process, ScratchError};
 

@@ -12,7 +12,7 @@ use super::continuity::{AppendOnly, TableRecord, breaks, records_of, table_histo
 use super::progress::{go_on, heed};
 use super::record::backup_details;
 use super::recorder::{Note, chain, record, resolve_pending, subject};
-use super::seal::{SealedBundle, Sealer};
+use super::seal::{LiveFiles, Origin, SealedBundle, Sealer};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Predecessor, PublicCore, RECOVER_TEXT, read_front,
@@ -123,12 +123,15 @@ impl Backup {
         let mut vault = Vault::open(&self.vault, &mut *environment.entropy)?;
         environment.progress.note(&format!("opened vault '{}' of {}", self.vault.display(), vault.set().name.as_str()));
         let place = self.signing_key.as_ref();
-        let result = resolve_pending(&mut vault, place, environment).and_then(|()| self.seal_into(&mut vault, ring, environment));
+        let result =
+            resolve_pending(&mut vault, place, environment).and_then(|()| self.seal_into(&mut vault, ring, &LiveFiles, environment));
         let result = heed(&environment.progress.clone(), result);
         match &result {
             // A vault that has nothing in it has nothing to remember either.
             Err(_) if vault.is_new => vault.discard_if_unused(),
-            Err(failure) => record(Some(vault.folder()), place, Note::failure(Event::Backup, None, failure), environment),
+            Err(failure) => {
+                record(Some(vault.folder()), place, Note::failure(Event::Backup, None, failure), environment);
+            }
             Ok(_) => {}
         }
         result
@@ -153,7 +156,14 @@ impl Backup {
         Ok(())
     }
 
-    fn seal_into(&self, vault: &mut Vault, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
+    /// Makes the bundle in a vault that is open already, out of sources wherever they come from.
+    pub(super) fn seal_into(
+        &self,
+        vault: &mut Vault,
+        ring: &Keyring,
+        origin: &dyn Origin,
+        environment: &mut Environment,
+    ) -> Result<BackupReport, Failure> {
         let progress = Arc::clone(&environment.progress);
         let mut warnings = self.check_vault(vault, ring)?;
         let signer = self.signer(vault)?;
@@ -182,7 +192,7 @@ impl Backup {
         );
         let new = vault.folder().new_file(&mut *environment.entropy)?;
         let histories = table_histories(&records_in(vault.folder())?);
-        let sealer = Sealer { backup: self, core: &core, ring, signer: signer.as_ref(), histories: &histories };
+        let sealer = Sealer { backup: self, core: &core, ring, signer: signer.as_ref(), histories: &histories, origin };
         let SealedBundle { sealed, manifest, found, warnings: of_sources } = sealer.seal(&new, environment)?;
         warnings.extend(of_sources);
         let watched = records_of(&manifest, &found);

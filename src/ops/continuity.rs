@@ -36,7 +36,8 @@ pub struct TableRecord {
     pub rows: Option<u64>,
     /// The logical hash over them.
     pub sha256: Option<Digest>,
-    /// What had become of the rows that were recorded before: `first`, `kept`, `unordered`, or in which way they are not what they were.
+    /// What had become of the rows that were recorded before: `first`, `kept`, `unordered`,
+    /// `restored` (a restore in place put the table back), or in which way they are not what they were.
     pub continuity: String,
 }
 
@@ -47,22 +48,22 @@ pub struct TableHistory {
     pub label: Label,
     /// The table.
     pub table: String,
-    /// For each backup its number and what it recorded, oldest first.
+    /// For each backup, and each restore in place, the bundle's number and what was recorded, oldest first.
     pub states: Vec<(u64, TableRecord)>,
 }
 
 impl TableHistory {
     /// Numbers of the backups that found the history rewritten.
     pub fn breaks(&self) -> impl Iterator<Item = (u64, &str)> {
-        let is_broken = |(_, state): &&(u64, TableRecord)| !matches!(state.continuity.as_str(), "first" | "kept" | "unordered");
-        self.states.iter().filter(is_broken).map(|(number, state)| (*number, state.continuity.as_str()))
+        self.states.iter().filter(|(_, state)| is_broken(&state.continuity)).map(|(number, state)| (*number, state.continuity.as_str()))
     }
 }
 
-/// What the journal says of every watched table.
+/// What the journal says of every watched table: what backups found, and what restores in place made of it.
 pub fn table_histories(records: &[Record]) -> Vec<TableHistory> {
     let mut histories: BTreeMap<(String, String), TableHistory> = BTreeMap::new();
-    for record in records.iter().filter(|record| record.event == Event::Backup && record.outcome == Outcome::Success) {
+    let tells = |record: &&Record| matches!(record.event, Event::Backup | Event::Restore) && record.outcome == Outcome::Success;
+    for record in records.iter().filter(tells) {
         let Some(subject) = &record.subject else { continue };
         let tables = record.details.get("append_only").and_then(|tables| serde_json::from_value::<Vec<TableRecord>>(tables.clone()).ok());
         for table in tables.unwrap_or_default() {
@@ -129,7 +130,6 @@ pub(super) fn recorded_tables(manifest: &Manifest) -> Vec<TableRecord> {
 
 /// What was rewritten since which backup: the words, and the details of a record.
 pub(super) fn breaks(records: &[TableRecord], histories: &[TableHistory]) -> Vec<(String, Map<String, Value>)> {
-    let is_broken = |record: &&TableRecord| !matches!(record.continuity.as_str(), "first" | "kept" | "unordered");
     let describe = |record: &TableRecord| {
         let history = histories.iter().find(|history| history.label == record.label && history.table.eq_ignore_ascii_case(&record.table));
         let (since, rows) = history.and_then(|history| history.states.last()).map_or((0, None), |(number, state)| (*number, state.rows));
@@ -151,5 +151,13 @@ pub(super) fn breaks(records: &[TableRecord], histories: &[TableHistory]) -> Vec
         });
         (words, details.as_object().cloned().unwrap_or_default())
     };
-    records.iter().filter(is_broken).map(describe).collect()
+    records.iter().filter(|record| is_broken(&record.continuity)).map(describe).collect()
 }
+
+/// Whether a word of [`TableRecord::continuity`] accuses somebody. A recorded restore accounts for itself.
+fn is_broken(continuity: &str) -> bool {
+    !matches!(continuity, "first" | "kept" | "unordered" | RESTORED)
+}
+
+/// The word for a table that a restore in place has put back.
+pub(super) const RESTORED: &str = "restored";

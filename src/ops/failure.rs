@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::bundle::{BundleError, Damage, Label, SetName};
+use crate::bundle::{BundleError, Damage, Label, SetName, UtcTime};
 use crate::crypto::PublicKey;
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, GapError, InstallError};
 use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
 
-use super::SigningKeyFault;
+use super::{CommandFailure, SigningKeyFault};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +182,104 @@ pub enum Failure {
         needed_bytes: u64,
         /// Bytes free.
         available_bytes: u64,
+    },
+    /// A target of a restore in place cannot be looked at.
+    #[error("cannot restore '{label}' in place")]
+    Target {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: DatabaseError,
+    },
+    /// A snapshot cannot be put in the place of its target.
+    #[error("cannot restore '{label}' in place")]
+    Install {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: InstallError,
+    },
+    /// What a restore would take away cannot be found out.
+    #[error("cannot find out which rows restoring '{label}' would take away")]
+    Gap {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: GapError,
+    },
+    /// A snapshot is not what its manifest says.
+    #[error("the snapshot of '{label}' is not what the bundle says of it: {what}")]
+    Unsound {
+        /// The source.
+        label: Label,
+        /// The first thing that is wrong.
+        what: String,
+    },
+    /// A snapshot was corrupt when it was captured.
+    #[error("'{label}' was corrupt when it was captured")]
+    CorruptSnapshot {
+        /// The source.
+        label: Label,
+    },
+    /// The target is not what the snapshot was taken of.
+    #[error("'{}' is another database than the snapshot of '{label}': {what}", path.display())]
+    OtherDatabase {
+        /// The source.
+        label: Label,
+        /// The target.
+        path: PathBuf,
+        /// In which way.
+        what: String,
+    },
+    /// One target for several sources.
+    #[error("one target was named for {} sources: {}", labels.len(), labels.join(", "))]
+    SeveralOntoOne {
+        /// They.
+        labels: Vec<String>,
+    },
+    /// Two sources go to the same file.
+    #[error("'{}' is the target of both '{first}' and '{second}'", path.display())]
+    SameTarget {
+        /// It.
+        path: PathBuf,
+        /// One.
+        first: Label,
+        /// The other.
+        second: Label,
+    },
+    /// The state before a restore cannot be sealed, so nothing is replaced.
+    #[error("the present state cannot be kept, and nothing was replaced")]
+    NoSafety {
+        /// Why.
+        source: Box<Failure>,
+    },
+    /// The folder that the bundle is in is no vault, and no other was named.
+    #[error("'{}' is no vault, and nowhere else can the present state and the record go", path.display())]
+    NotAVault {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// To go without a safety bundle needs a reason.
+    #[error("a restore without a safety bundle needs a reason")]
+    NoReason,
+    /// An earlier restore did not say how it ended.
+    #[error("the restore {restore} into '{}', begun {begun}, has not been resolved", path.display())]
+    OpenRestore {
+        /// Its id.
+        restore: String,
+        /// Its first target.
+        path: PathBuf,
+        /// When.
+        begun: UtcTime,
+    },
+    /// The intent stands in no journal.
+    #[error("the restore could not be announced in any journal, and nothing was replaced")]
+    NotAnnounced,
+    /// What was to stop an application did not.
+    #[error("the application was not stopped, and nothing was replaced")]
+    NotStopped {
+        /// Why.
+        source: CommandFailure,
     },
     /// The journal refused.
     #[error(transparent)]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use failure::{HookFailure, HookOutput};
 pub use template::HookSyntaxError;
+pub(super) use template::words;
 
 use child::Ending;
 use template::Template;

@@ -2,11 +2,13 @@
 
 mod audit;
 mod backup;
+mod command;
 mod continuity;
 mod environment;
 mod failure;
 mod git;
 mod hook;
+mod in_place;
 mod info;
 mod keys;
 mod list;
@@ -22,10 +24,15 @@ mod verify_database;
 
 pub use audit::{Audit, AuditReport, journal_of};
 pub use backup::{Backup, BackupReport, SourceSpec};
+pub use command::{CommandFailure, Service, SiteCommand};
 pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};
 pub use environment::{Environment, OsEntropy, age_seconds, utc};
 pub use failure::Failure;
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
+pub use in_place::{
+    InPlace, InPlaceReport, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget, TargetOutcome,
+    TargetResult, TargetState, open_restores,
+};
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};
 pub use list::{LastVerified, Listed, Listing, Recorded, list};

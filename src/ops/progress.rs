@@ -97,7 +97,16 @@ pub(super) fn go_on(progress: &Arc<dyn Progress>) -> Result<(), Failure> {
 /// Says of an operation that stopped because it was cancelled that this was why; the rooms below say so in words of their own.
 pub(super) fn heed<T>(progress: &Arc<dyn Progress>, result: Result<T, Failure>) -> Result<T, Failure> {
     result.map_err(|failure| match failure {
-        Failure::Source { .. } | Failure::Seal { .. } | Failure::ReadBack { .. } | Failure::Bundle { .. } if progress.is_cancelled() => {
+        Failure::Source { .. }
+        | Failure::Seal { .. }
+        | Failure::ReadBack { .. }
+        | Failure::Bundle { .. }
+        | Failure::Target { .. }
+        | Failure::Install { .. }
+        | Failure::Gap { .. }
+        | Failure::NoSafety { .. }
+            if progress.is_cancelled() =>
+        {
             Failure::Cancelled
         }
         other => other,

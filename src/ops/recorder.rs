@@ -58,8 +58,8 @@ pub(super) fn subject(core: &PublicCore, path: &Path) -> Subject {
     Subject { bundle: core.id, sequence: core.sequence, file }
 }
 
-/// Records something about a vault, or about a bundle in a folder, which may be one.
-pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) {
+/// Records something about a vault, or about a bundle in a folder, which may be one. Tells whether it stands in a journal.
+pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) -> bool {
     let entry = entry(note, environment);
     let in_vault = folder.and_then(|folder| match identity_in(folder) {
         // Somebody took the record of the vault away, and the journal has nobody to tell who signs.
@@ -69,25 +69,30 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         Err(error) => Some(Err(error.into())),
     });
     let instead = match in_vault {
-        Some(Ok(record)) => return tell(folder, place, &record, environment),
+        Some(Ok(record)) => {
+            tell(folder, place, &record, environment);
+            return true;
+        }
         Some(Err(why)) => Some(why),
         None => None,
     };
     // Looking at a bundle changes nothing: where there is no vault to tell, nobody has to know.
     let is_worth_it = entry.event != Event::Verify || instead.as_ref().is_some_and(|why| !matches!(why, Unrecorded::ReadOnly));
     if !is_worth_it {
-        return;
+        return false;
     }
     let own = in_state_folder(&entry, environment);
     if let Ok(record) = &own {
         tell(None, None, record, environment);
     }
+    let is_recorded = own.is_ok();
     let shortfall = match (instead, own) {
-        (None, Ok(_)) => return,
+        (None, Ok(_)) => return true,
         // Nothing was changed in the vault, and the record stands somewhere.
         (Some(why), Ok(_)) if entry.event == Event::Verify => {
             let place = "recorded in this account's own journal and not in the vault's";
-            return environment.progress.note(&format!("{place}: {}", chain(&why)));
+            environment.progress.note(&format!("{place}: {}", chain(&why)));
+            return true;
         }
         (Some(why), Ok(_)) => format!("recorded in this account's own journal and not in the vault's: {}", chain(&why)),
         (Some(why), Err(_)) => format!("this was not recorded in the vault's journal: {}", chain(&why)),
@@ -97,6 +102,7 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
     if !environment.shortfalls.contains(&shortfall) {
         environment.shortfalls.push(shortfall);
     }
+    is_recorded
 }
 
 /// Tells the hook, once the record stands. That it failed is recorded, too, and of that no hook is told.

@@ -8,12 +8,12 @@ use super::progress::{Phase, Progress, Watched};
 use super::record::{Captured, source_record, tool};
 use super::{Backup, Environment, Failure, SourceSpec};
 use crate::bundle::{
-    BundleError, BundleWriter, EntryPath, Examination, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _, Nowhere, PublicCore,
-    Sealed, Sealing, read_front, unlock,
+    BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _, Nowhere,
+    PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
 };
 use crate::crypto::{Entropy, SigningKey};
 use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, SourceFacts};
-use crate::files::{NewFile, ScratchSpace, Writeback};
+use crate::files::{NewFile, Scratch, ScratchSpace, Writeback};
 
 /// All that is decided before the first source is captured.
 pub(super) struct Sealer<'s> {
@@ -27,6 +27,28 @@ pub(super) struct Sealer<'s> {
     pub(super) signer: Option<&'s SigningKey>,
     /// What is known of append-only tables.
     pub(super) histories: &'s [TableHistory],
+    /// Where sources come from.
+    pub(super) origin: &'s dyn Origin,
+}
+
+/// Where the sources of a bundle come from.
+pub(super) trait Origin {
+    /// Fixes the moment of a source.
+    fn capture<'c>(&'c self, spec: &SourceSpec, options: &CaptureOptions<'_>) -> Result<Capture<'c>, DatabaseError>;
+
+    /// What a restore takes away from it, with the rows.
+    fn gap(&self, _label: &Label) -> Option<(&SourceGap, &Scratch)> {
+        None
+    }
+}
+
+/// Databases that others use meanwhile.
+pub(super) struct LiveFiles;
+
+impl Origin for LiveFiles {
+    fn capture<'c>(&'c self, spec: &SourceSpec, options: &CaptureOptions<'_>) -> Result<Capture<'c>, DatabaseError> {
+        Capture::begin(&spec.path, options)
+    }
 }
 
 /// A bundle that was written and has no name yet.
@@ -97,7 +119,7 @@ impl Sealer<'_> {
     ) -> Result<Captured, Failure> {
         let of_source = |source| Failure::Source { label: spec.label.clone(), source };
         let examining = Phase::begin(progress, &format!("examining {}", spec.label), None);
-        let mut capture = Capture::begin(&spec.path, options).map_err(of_source)?;
+        let mut capture = self.origin.capture(spec, options).map_err(of_source)?;
         drop(examining);
         let facts = capture.facts().clone();
         progress.note(&captured_note(&spec.label, &facts));
@@ -123,7 +145,32 @@ impl Sealer<'_> {
             }
             None => None,
         };
-        Ok(Captured { facts, sha256, schema_sha256 })
+        let gap = self.origin.gap(&spec.label).map(|(gap, rows)| self.add_capsule(&spec.label, gap, rows, writer)).transpose()?;
+        Ok(Captured { facts, sha256, schema_sha256, gap })
+    }
+
+    /// Adds the rows that a restore takes away, if there are any.
+    fn add_capsule<W: std::io::Write>(
+        &self,
+        label: &Label,
+        gap: &SourceGap,
+        rows: &Scratch,
+        writer: &mut BundleWriter<'_, W>,
+    ) -> Result<SourceGap, Failure> {
+        let mut gap = gap.clone();
+        if rows.is_empty() {
+            return Ok(gap);
+        }
+        let seal_failure = |source| self.seal_failure(source);
+        writer.begin(EntryPath::Capsule(label.clone()), rows.len()).map_err(seal_failure)?;
+        let (mut buffer, mut offset) = (vec![0; PIECE_BYTES], 0);
+        while offset < rows.len() {
+            let count = rows.read_at(offset, &mut buffer).map_err(|source| Failure::Scratch { source })?;
+            writer.write(&buffer[..count]).map_err(seal_failure)?;
+            offset += count as u64;
+        }
+        gap.capsule = Some(CapsuleRef { sha256: writer.end().map_err(seal_failure)?, size_bytes: rows.len() });
+        Ok(gap)
     }
 
     /// Reads the bundle back from the medium, and verifies it.
@@ -151,6 +198,8 @@ impl Sealer<'_> {
         Failure::Seal { vault: self.backup.vault.clone(), source }
     }
 }
+
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Which side of the copy failed.
 enum CopyError {

@@ -61,7 +61,7 @@ impl DatabaseProof {
         if self.unchecked.is_empty() { Level::Database } else { Level::Content }
     }
 
-    fn of(source: &Source, sqlite: &str, found: Examined) -> DatabaseProof {
+    pub(super) fn of(source: &Source, sqlite: &str, found: Examined) -> DatabaseProof {
         let texts = |verdict| found.check.messages_of(verdict).map(str::to_owned).collect();
         // Counted only in part, orphans are fewer than were recorded.
         let is_whole = found.check.messages_of(Verdict::Unchecked).next().is_none();
@@ -251,7 +251,7 @@ impl EntrySink for Examiner {
 }
 
 /// What the manifest says of a database, in the words of the database room.
-fn expected(source: &Source) -> Expected {
+pub(super) fn expected(source: &Source) -> Expected {
     Expected {
         page_size: source.page_size,
         page_count: source.page_count,
@@ -288,7 +288,7 @@ fn is_inherited(source: &Source, sqlite: &str, message: &str, is_whole: bool) ->
 }
 
 /// Where scratch goes unless told otherwise: on a disk, and outlives no reboot.
-const SCRATCH: &str = "/var/tmp";
+pub(super) const SCRATCH: &str = "/var/tmp";
 /// The text of a longer schema is not kept to say where it differs.
 const SCHEMA_KEPT_BYTES: usize = 4 << 20;
 /// So many messages a check records at most.

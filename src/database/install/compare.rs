@@ -138,7 +138,7 @@ impl Witness {
 }
 
 /// Rollback or WAL, change counter, schema cookie, the counter's repetition and SQLite's version.
-const BYTES_WITHOUT_CONTENT: [std::ops::Range<usize>; 4] = [18..20, 24..28, 40..44, 92..100];
+pub(super) const BYTES_WITHOUT_CONTENT: [std::ops::Range<usize>; 4] = [18..20, 24..28, 40..44, 92..100];
 const LOCK_BYTE_OFFSET: u64 = 1 << 30;
 const FRESH_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const LONGER_THAN_A_TICK: Duration = Duration::from_millis(20);

@@ -1,7 +1,8 @@
 //! Installing: putting the pages of an image in the place of a database, so that whoever opens it finds the old or the new content.
 //!
 //! In steps, because others have work to do in between: [`Installation::lock`] keeps writers out, [`Installation::present`] shows what
-//! will be replaced at exactly that state, [`Installation::install`] replaces it, [`Installed::release`] lets the others in and compares. Dropping
+//! will be replaced at exactly that state (the image may still be completed from it), [`Installation::stage`] does all that can be done without
+//! touching the target, [`Installation::install`] replaces it, [`Installed::release`] lets the others in and compares. Dropping
 //! a step leaves the database as it was before that step. Pages are copied by SQLite's backup interface, never row by row, so that no
 //! trigger fires; nothing beside the database is ever deleted but by SQLite itself.
 //!
@@ -18,9 +19,11 @@ mod error;
 mod exclusive;
 mod online;
 mod replace;
+mod standing;
 mod target;
 
 pub use error::InstallError;
+pub use standing::{Standing, keep_journal_mode, standing_of};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +32,7 @@ use rusqlite::Connection;
 
 use super::header::{HEADER_BYTES, Header};
 use super::source::Source;
-use super::{Access, Cancelled, Image};
+use super::{Access, Cancelled, Image, live};
 use crate::crypto::Entropy;
 use compare::{Content, Witness};
 use exclusive::{Exclusive, Refusal};
@@ -78,6 +81,23 @@ pub enum Way {
     Replace,
 }
 
+/// A target as it was before.
+#[derive(Debug, Clone)]
+pub struct Before {
+    /// Of the file.
+    pub device: u64,
+    /// Of the file.
+    pub inode: u64,
+    /// Of the main file.
+    pub size_bytes: u64,
+    /// Whether it was in WAL mode.
+    pub is_wal: bool,
+    /// Its schema cookie, if SQLite could open it.
+    pub schema_cookie: Option<i32>,
+    /// Its page size in bytes, if SQLite could open it.
+    pub page_size: Option<u32>,
+}
+
 /// A target that is locked or prepared, and not yet changed.
 pub struct Installation<'i> {
     held: Held,
@@ -122,28 +142,41 @@ pub struct InstallReport {
     pub aside: Option<PathBuf>,
 }
 
+/// Finds out what can be known of a target before anything is locked, and gives its resolved path.
+///
+/// # Errors
+/// Links, no permission, no space, an image that is no database.
+pub fn foresee(path: &Path, image: &Image, links: Links) -> Result<PathBuf, InstallError> {
+    look(path, image, links).map(|target| target.path)
+}
+
+fn look(path: &Path, image: &Image, links: Links) -> Result<Target, InstallError> {
+    let target = Target::resolve(path, links)?;
+    let mut bytes = [0; HEADER_BYTES];
+    let count = image.read_at(0, &mut bytes)?;
+    if !image.is_empty() && Header::of(&bytes[..count]).page_size().is_none() {
+        return Err(InstallError::NotAnImage { path: target.path });
+    }
+    target.require_writable()?;
+    target.require_space(image.len())?;
+    Ok(target)
+}
+
 impl<'i> Installation<'i> {
-    /// Finds the way and keeps writers out; where there is nothing to lock, the new file is made, synced and read back.
+    /// Finds the way and keeps writers out.
     ///
     /// A hot journal at the target is rolled back, and a WAL taken in, as by anyone who opens the database.
     ///
     /// # Errors
     /// Any [`InstallError`]; [`super::DatabaseError::Locked`] names the processes that have the database open.
     pub fn lock(path: &Path, image: &'i Image, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<Self, InstallError> {
-        let target = Target::resolve(path, options.links)?;
-        let mut bytes = [0; HEADER_BYTES];
-        let count = image.read_at(0, &mut bytes)?;
-        if !image.is_empty() && Header::of(&bytes[..count]).page_size().is_none() {
-            return Err(InstallError::NotAnImage { path: target.path });
-        }
-        target.require_writable()?;
-        target.require_space(image.len())?;
+        let target = look(path, image, options.links)?;
         let held = match &target.source {
-            None => Held::Replace(Replace::prepare(target, image, options, entropy)?),
+            None => Held::Replace(Replace::prepare(target, entropy)?),
             Some(source) => match Exclusive::lock(source, options) {
                 Ok(exclusive) => Held::Exclusive(exclusive),
                 Err(Refusal::InUse) => Held::Online(Online::lock(source, image, options)?),
-                Err(Refusal::Unopenable) => Held::Replace(Replace::prepare(target, image, options, entropy)?),
+                Err(Refusal::Unopenable) => Held::Replace(Replace::prepare(target, entropy)?),
                 Err(Refusal::Other(error)) => return Err(error),
             },
         };
@@ -173,6 +206,30 @@ impl<'i> Installation<'i> {
         }
     }
 
+    /// What the target is before anything changes; nothing if there is no file.
+    ///
+    /// # Errors
+    /// It is no longer there, or cannot be read.
+    pub fn before(&self) -> Result<Option<Before>, InstallError> {
+        let source = match &self.held {
+            Held::Exclusive(exclusive) => Some(&exclusive.source),
+            Held::Online(online) => Some(&online.source),
+            Held::Replace(replace) => replace.source(),
+        };
+        let Some(source) = source else { return Ok(None) };
+        let found = source.metadata()?;
+        let ask = |connection: &Connection| Ok((live::schema_version(connection)?, exclusive::page_size(connection)?));
+        let asked = self.present().map(ask).transpose().map_err(|error| self.held.explain("read", error))?;
+        Ok(Some(Before {
+            device: source.device,
+            inode: source.inode,
+            size_bytes: found.len(),
+            is_wal: self.is_wal(),
+            schema_cookie: asked.map(|(cookie, _)| cookie),
+            page_size: asked.map(|(_, page_size)| page_size),
+        }))
+    }
+
     /// Where the file that cannot be opened will lie, if there is one.
     #[must_use]
     pub fn aside(&self) -> Option<PathBuf> {
@@ -194,12 +251,25 @@ impl<'i> Installation<'i> {
         }
     }
 
-    /// Replaces the content, durably, and compares it page by page where SQLite wrote it.
+    /// Prepares what can be prepared while the target is as it was: on the replacing way the new file, synced and read back. From here
+    /// on the image must not change.
+    ///
+    /// # Errors
+    /// No space, or the file system fails.
+    pub fn stage(&mut self, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<(), InstallError> {
+        match &mut self.held {
+            Held::Replace(replace) => replace.stage(self.image, options, entropy),
+            Held::Exclusive(_) | Held::Online(_) => Ok(()),
+        }
+    }
+
+    /// Replaces the content, durably, and compares it page by page where SQLite wrote it; prepares it first if nobody has.
     ///
     /// # Errors
     /// SQLite or the file system fails, or somebody cancels: the old content is there then. [`InstallError::Different`] is the exception:
     /// new content is there which is not that of the image.
     pub fn install(mut self, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<Installed, InstallError> {
+        self.stage(options, entropy)?;
         match &mut self.held {
             Held::Exclusive(exclusive) => exclusive.install(&self.content, self.image, options.cancelled)?,
             Held::Online(online) => online.install(self.image, options.cancelled)?,

@@ -11,10 +11,11 @@ use std::time::Duration;
 use super::target::{ASIDE, Target};
 use super::{InstallError, InstallOptions};
 use crate::crypto::{Entropy, encode_hex, random};
+use crate::database::source::Source;
 use crate::database::{DatabaseError, Image};
 use crate::files::{FileError, NewFile, holders};
 
-/// A new file that waits for its name.
+/// A place for a new file, which is complete before it gets its name.
 pub(super) struct Replace {
     target: Target,
     new: Option<NewFile>,
@@ -22,32 +23,39 @@ pub(super) struct Replace {
 }
 
 impl Replace {
-    /// Writes the new file, syncs it and reads it back.
-    pub(super) fn prepare(
-        target: Target,
-        image: &Image,
-        options: &InstallOptions<'_>,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Self, InstallError> {
+    pub(super) fn prepare(target: Target, entropy: &mut dyn Entropy) -> Result<Self, InstallError> {
         if target.names > 1 {
             return Err(InstallError::HardLinks { path: target.path, names: target.names });
         }
         require_unused(&target)?;
-        let new = target.folder.new_file(entropy)?;
-        if let Some(source) = &target.source {
-            new.take_attributes(&source.metadata()?)?;
-        }
-        write(&new, &target, image, options)?;
-        new.sync()?;
-        new.evict();
-        read_back(&new, &target, image, options)?;
         let fresh = || format!("{}{ASIDE}{}", target.name, encode_hex(&random::<8>(entropy)));
         let aside = target.aside.clone().unwrap_or_else(fresh);
-        Ok(Self { target, new: Some(new), aside })
+        Ok(Self { target, new: None, aside })
+    }
+
+    /// Writes the new file, syncs it and reads it back; once.
+    pub(super) fn stage(&mut self, image: &Image, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<(), InstallError> {
+        if self.new.is_some() {
+            return Ok(());
+        }
+        let new = self.target.folder.new_file(entropy)?;
+        if let Some(source) = &self.target.source {
+            new.take_attributes(&source.metadata()?)?;
+        }
+        write(&new, &self.target, image, options)?;
+        new.sync()?;
+        new.evict();
+        read_back(&new, &self.target, image, options)?;
+        self.new = Some(new);
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.target.path
+    }
+
+    pub(super) fn source(&self) -> Option<&Source> {
+        self.target.source.as_ref()
     }
 
     /// Where the old file goes, if there is one.

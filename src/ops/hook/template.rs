@@ -44,7 +44,7 @@ pub enum HookSyntaxError {
 }
 
 /// Divides a command line into words, by blanks, as sh does where it expands nothing.
-pub(super) fn words(text: &str) -> Result<Vec<String>, HookSyntaxError> {
+pub(in crate::ops) fn words(text: &str) -> Result<Vec<String>, HookSyntaxError> {
     if text.contains('\0') {
         return Err(HookSyntaxError::Nul);
     }

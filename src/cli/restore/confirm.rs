@@ -1,0 +1,34 @@
+//! The question before something is replaced.
+
+use std::io::{BufRead, IsTerminal, stdin};
+
+use crate::cli::exit::Exit;
+use crate::cli::explain::Explained;
+use crate::cli::{screen, signals};
+
+/// Asks the person at the terminal; where there is none, somebody has to have said so before.
+pub fn ask(question: &str) -> Result<(), Explained> {
+    if !stdin().is_terminal() {
+        return Err(Explained::new(
+            Exit::Usage,
+            "there is nobody to ask, and nothing was replaced",
+            Some("add --force if the plan is right"),
+        ));
+    }
+    screen::print_error(&format!("{question} [y/N] "));
+    let stopped = || Explained::new(signalled(), "interrupted, nothing was replaced", None);
+    signals::wait_for_input(stdin()).map_err(|_| {
+        screen::print_error("\n");
+        stopped()
+    })?;
+    let mut answer = String::new();
+    let read = stdin().lock().read_line(&mut answer);
+    match read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        true => Ok(()),
+        false => Err(Explained::new(Exit::Failed, "not agreed to, nothing was replaced", None)),
+    }
+}
+
+fn signalled() -> Exit {
+    Exit::SIGNALS.into_iter().find(|exit| signals::caught() == Some(exit.code())).unwrap_or(Exit::Interrupted)
+}

@@ -1,0 +1,321 @@
+//! `airkeep restore --in-place` and `--onto`: the plan, the question, the outcome.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use airkeep::bundle::PublicCore;
+use airkeep::database::{Comparison, InstallReport, Links, Others, Way};
+use airkeep::ops::{
+    InPlace, InPlaceReport, Plan, PlannedTarget, Present, Service, SigningKeyPlace, SiteCommand, TargetOutcome, TargetResult,
+};
+use airkeep::{Environment, Keyring, Label, TrustedSigners};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::confirm;
+use crate::cli::exit::Exit;
+use crate::cli::explain::{self, Explained};
+use crate::cli::record::RecordArguments;
+use crate::cli::{Report, append_only, backup, gap_text, json, screen};
+
+/// The flags of a restore in place.
+#[derive(Args)]
+#[command(next_help_heading = "In place")]
+pub struct PlaceArguments {
+    /// The vault that takes the safety bundle and the record (default: the folder that the bundle is in)
+    #[arg(long, value_name = "DIR", requires = "place")]
+    vault: Option<PathBuf>,
+    /// Show what would be replaced and lost, and change nothing
+    #[arg(long, requires = "place")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, requires = "place")]
+    force: bool,
+    /// Replace a database in WAL mode while others stay connected; what they keep in memory will not fit the restored content
+    #[arg(long, requires = "place")]
+    online: bool,
+    /// A table whose lost rows are to be counted and kept (default: those on record, else those that their triggers protect); a file
+    /// that ends in .json holds a list
+    #[arg(long, value_name = "[LABEL:]TABLE|FILE.json", requires = "place")]
+    append_only: Vec<String>,
+    /// A number under which others know of this; stands in the journal
+    #[arg(long, value_name = "TEXT", requires = "place")]
+    ticket: Option<String>,
+    /// Run this before anything is locked, never through a shell; if it fails, nothing is replaced
+    #[arg(long, value_name = "COMMAND", requires = "place", value_parser = SiteCommand::parse)]
+    stop_with: Option<SiteCommand>,
+    /// Run this at the end, however it went
+    #[arg(long, value_name = "COMMAND", requires = "place", value_parser = SiteCommand::parse)]
+    start_with: Option<SiteCommand>,
+    /// Replace although the present state cannot be kept; needs --reason
+    #[arg(long, requires = "place")]
+    no_safety_bundle: bool,
+    /// Follow symbolic links, and replace files that have other names
+    #[arg(long, requires = "place")]
+    follow_links: bool,
+    /// Put a snapshot back that was corrupt when it was captured
+    #[arg(long, requires = "place")]
+    accept_corrupt: bool,
+    /// Replace a database with another application_id, or a full one by an empty one
+    #[arg(long, requires = "place")]
+    accept_other: bool,
+    /// How long to wait for a locked database
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = backup::seconds, allow_negative_numbers = true, requires = "place")]
+    busy_timeout: Duration,
+    /// Where encrypted scratch goes (default: /var/tmp)
+    #[arg(long, value_name = "DIR", requires = "place")]
+    scratch: Option<PathBuf>,
+}
+
+impl PlaceArguments {
+    /// Whether only the plan is wanted.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// The request that the flags make.
+    pub fn request(
+        &self,
+        bundle: PathBuf,
+        labels: Vec<Label>,
+        onto: Option<PathBuf>,
+        signers: TrustedSigners,
+        signing_key: Option<SigningKeyPlace>,
+    ) -> Result<InPlace, Explained> {
+        let mut request = InPlace::new(bundle);
+        request.labels = labels;
+        request.onto = onto;
+        request.vault.clone_from(&self.vault);
+        request.others = if self.online { Others::Keep } else { Others::Refuse };
+        request.links = if self.follow_links { Links::Follow } else { Links::Refuse };
+        request.omit_safety = self.no_safety_bundle;
+        for text in &self.append_only {
+            request.append_only.extend(append_only::parse(text)?);
+        }
+        request.ticket.clone_from(&self.ticket);
+        request.service = Service { stop: self.stop_with.clone(), start: self.start_with.clone() };
+        request.signers = signers;
+        request.signing_key = signing_key;
+        request.accept_corrupt = self.accept_corrupt;
+        request.accept_other = self.accept_other;
+        request.busy_timeout = self.busy_timeout;
+        request.scratch.clone_from(&self.scratch);
+        Ok(request)
+    }
+
+    /// Shows the plan, asks, and replaces.
+    pub fn run(&self, request: InPlace, ring: Keyring, record: &RecordArguments) -> Result<Report, Explained> {
+        let mut environment = record.environment();
+        let bundle = request.bundle.clone();
+        let prepared = request.prepare(&ring, &mut environment)?;
+        let plan = plan_text(prepared.plan(), prepared.core(), self.no_safety_bundle);
+        if self.dry_run {
+            let json = plan_json(prepared.plan(), prepared.core(), &bundle);
+            return Ok(Report { text: plan, json, warnings: prepared.plan().warnings.clone(), error: None });
+        }
+        if !self.force {
+            screen::print_error(&plan);
+            prepared.plan().warnings.iter().for_each(|warning| screen::warning_line(warning));
+            confirm::ask(&format!("Replace {}?", screen::count(prepared.plan().targets.len() as u64, "database")))?;
+        }
+        let mut json = plan_json(prepared.plan(), prepared.core(), &bundle);
+        let warnings = if self.force { prepared.plan().warnings.clone() } else { Vec::new() };
+        let report = prepared.run(ring, &mut environment)?;
+        json.extend(outcome_json(&report));
+        Ok(finish(&report, json, warnings, environment))
+    }
+}
+
+/// The report of a restore that ran.
+pub fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Vec<String>, environment: Environment) -> Report {
+    let overtaken = |outcome: &TargetOutcome| match &outcome.result {
+        TargetResult::Replaced(InstallReport { comparison: Comparison::Overtaken, path, .. }) => {
+            Some(format!("others wrote to '{}' before it could be compared", path.display()))
+        }
+        TargetResult::Replaced(InstallReport { uncompared, path, .. }) if !uncompared.is_empty() => {
+            Some(format!("'{}': tables that could not be compared: {}", path.display(), uncompared.join(", ")))
+        }
+        _ => None,
+    };
+    warnings.extend(report.outcomes.iter().filter_map(overtaken));
+    Report { text: outcome_text(report), json, warnings, error: failed(report) }.with_shortfalls(environment)
+}
+
+/// The error, if a target was not replaced.
+fn failed(report: &InPlaceReport) -> Option<Explained> {
+    let (outcome, error) = report.outcomes.iter().find_map(|outcome| match &outcome.result {
+        TargetResult::Failed(error) => Some((outcome, error)),
+        _ => None,
+    })?;
+    let replaced = report.outcomes.iter().filter(|outcome| outcome.is_replaced()).count();
+    let others = match replaced {
+        0 => "nothing was replaced".to_owned(),
+        count => format!("{} replaced before it", screen::count(count as u64, "database")),
+    };
+    let mut causes = vec![error.to_string()];
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    Some(Explained {
+        exit: Exit::of_install(error),
+        message: format!("cannot restore '{}' in place, {others}", outcome.label),
+        causes,
+        hint: explain::install_hint(error).map(str::to_owned),
+    })
+}
+
+fn plan_text(plan: &Plan, core: &PublicCore, omits_safety: bool) -> String {
+    let mut text = format!("bundle    {} of {}, sealed {}\n", core.sequence, core.set.name, core.created_at);
+    for target in &plan.targets {
+        let path = screen::escape(&target.path.to_string_lossy());
+        let _ = writeln!(text, "replace   {path}");
+        let _ = writeln!(text, "          now: {}", present(&target.present));
+        let source = &target.source;
+        let _ = writeln!(text, "          then: '{}' as of {}, {}", source.label, source.captured_at, screen::size(source.size_bytes));
+        let _ = writeln!(text, "          {}", way_words(target.way));
+        match &target.gap {
+            Some(gap) => text.push_str(&gap_text::lines(&source.label, gap, "lose")),
+            None => text.push_str("lose      to be found out under the lock\n"),
+        }
+    }
+    match omits_safety {
+        true => text.push_str("keep      nothing (--no-safety-bundle)\n"),
+        false => text.push_str(&format!(
+            "keep      the present state and those rows, as a safety bundle in {}\n",
+            screen::escape(&plan.vault.to_string_lossy())
+        )),
+    }
+    let _ = writeln!(text, "lock      about {:.1} s", plan.lock_seconds);
+    text
+}
+
+fn present(present: &Present) -> String {
+    match present {
+        Present::Missing => "no file".to_owned(),
+        Present::Unopenable(why) => format!("no database that can be opened ({}); it is kept beside", screen::escape(why)),
+        Present::Locked => "locked".to_owned(),
+        Present::Live(facts) => {
+            let rows = facts.tables.iter().filter_map(|table| table.rows).sum();
+            format!(
+                "{}, {}, {}",
+                screen::size(facts.size_bytes),
+                screen::count(facts.tables.len() as u64, "table"),
+                screen::count(rows, "row")
+            )
+        }
+    }
+}
+
+fn way_words(way: Way) -> &'static str {
+    match way {
+        Way::Exclusive => "exclusively: nobody else can use it meanwhile",
+        Way::Online => "online: others stay connected",
+        Way::Replace => "by a new file, what is there is moved aside",
+    }
+}
+
+fn outcome_text(report: &InPlaceReport) -> String {
+    let mut text = String::new();
+    if let Some(safety) = &report.safety {
+        let _ = writeln!(text, "kept      {}", screen::escape(&safety.path.to_string_lossy()));
+    }
+    for outcome in &report.outcomes {
+        let path = screen::escape(&outcome.path.to_string_lossy());
+        let _ = match &outcome.result {
+            TargetResult::Replaced(done) => {
+                let compared = match done.comparison {
+                    Comparison::Equal => "compared: equal",
+                    Comparison::Overtaken => "not compared: others write to it",
+                };
+                let _ = writeln!(text, "restored  {path} ('{}' as of {}, {compared})", outcome.label, outcome.captured_at);
+                match &done.aside {
+                    Some(aside) => writeln!(text, "aside     {}", screen::escape(&aside.to_string_lossy())),
+                    None => Ok(()),
+                }
+            }
+            TargetResult::Failed(_) => writeln!(text, "FAILED    {path} ('{}')", outcome.label),
+            TargetResult::NotTried => writeln!(text, "untouched {path} ('{}')", outcome.label),
+        };
+        if outcome.is_replaced() {
+            text.push_str(&gap_text::lines(&outcome.label, &outcome.gap, "lost"));
+        }
+    }
+    text
+}
+
+fn plan_json(plan: &Plan, core: &PublicCore, bundle: &Path) -> Map<String, Value> {
+    let size_bytes = bundle.metadata().map_or(0, |metadata| metadata.len());
+    let json = json!({
+        "bundle": json::bundle(bundle, size_bytes, core),
+        "level": "L4",
+        "plan": {
+            "vault": plan.vault.to_string_lossy(),
+            "lock_ms": (plan.lock_seconds * 1000.0) as u64,
+            "targets": plan.targets.iter().map(target_json).collect::<Vec<_>>(),
+        },
+    });
+    json.as_object().cloned().unwrap_or_default()
+}
+
+fn target_json(target: &PlannedTarget) -> Value {
+    let (state, size_bytes, why) = match &target.present {
+        Present::Missing => ("missing", None, None),
+        Present::Unopenable(why) => ("unopenable", None, Some(why.clone())),
+        Present::Locked => ("locked", None, None),
+        Present::Live(facts) => ("live", Some(facts.size_bytes), None),
+    };
+    let holders: Vec<Value> = target.holders.iter().map(|process| json!({ "pid": process.pid, "name": process.name })).collect();
+    json!({
+        "label": target.source.label,
+        "path": target.path.to_string_lossy(),
+        "captured_at": target.source.captured_at,
+        "state": state,
+        "why": why,
+        "size_bytes": size_bytes,
+        "way": way_name(target.way),
+        "holders": holders,
+        "gap": target.gap,
+    })
+}
+
+fn way_name(way: Way) -> &'static str {
+    match way {
+        Way::Exclusive => "exclusive",
+        Way::Online => "online",
+        Way::Replace => "replace",
+    }
+}
+
+/// What the object says once the targets were replaced.
+pub fn outcome_json(report: &InPlaceReport) -> Map<String, Value> {
+    let safety = report.safety.as_ref().map(|safety| json::bundle(&safety.path, safety.size_bytes, &safety.core));
+    let targets: Vec<Value> = report.outcomes.iter().map(one_outcome).collect();
+    let json = json!({ "restore": report.id, "safety": safety, "targets": targets });
+    json.as_object().cloned().unwrap_or_default()
+}
+
+fn one_outcome(outcome: &TargetOutcome) -> Value {
+    let (result, comparison, aside, error) = match &outcome.result {
+        TargetResult::Replaced(report) => {
+            let comparison = if report.comparison == Comparison::Equal { "equal" } else { "overtaken" };
+            ("replaced", Some(comparison), report.aside.as_ref(), None)
+        }
+        TargetResult::Failed(error) => ("failed", None, None, Some(error.to_string())),
+        TargetResult::NotTried => ("untouched", None, None, None),
+    };
+    json!({
+        "label": outcome.label,
+        "path": outcome.path.to_string_lossy(),
+        "way": way_name(outcome.way),
+        "captured_at": outcome.captured_at,
+        "result": result,
+        "comparison": comparison,
+        "aside": aside.map(|path| path.to_string_lossy()),
+        "error": error,
+        "incarnation": outcome.incarnation,
+        "gap": outcome.gap,
+    })
+}

@@ -1,0 +1,106 @@
+//! Recognising a database later: whether it is what was installed, or what was there before, after a run that could not say.
+//!
+//! The schema cookie of a target grows by one when the backup interface replaces its content, and by one with each change of the
+//! schema; rows do not change it. So the old cookie means the old content, whatever was written since.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::compare::BYTES_WITHOUT_CONTENT;
+use crate::crypto::{Digest, Sha256};
+use crate::database::facts::read_schema;
+use crate::database::pages::{PageError, stream};
+use crate::database::source::Source;
+use crate::database::{DatabaseError, Image, hardened, live};
+
+/// What is remembered of the content of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Changes with the schema, and when the content is replaced as a whole.
+    pub schema_cookie: i32,
+    /// SHA-256 of all pages, without the bytes of page 1 that bear no content.
+    pub pages_sha256: Digest,
+    /// SHA-256 of the statements of the schema.
+    pub schema_sha256: Digest,
+}
+
+impl Standing {
+    /// Reads it from a connection; within one transaction if one is open.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut is_first = true;
+        let outcome = stream::<std::convert::Infallible>(connection, &mut |page| {
+            match std::mem::take(&mut is_first) {
+                true => hasher.update(&without_bytes_that_bear_no_content(page)),
+                false => hasher.update(page),
+            }
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(PageError::Sqlite(error)) => return Err(error),
+            Err(PageError::Sink(never)) => match never {},
+            // Nothing here reads scratch but through SQLite.
+            Err(PageError::Scratch(_)) => return Err(rusqlite::Error::InvalidQuery),
+        }
+        let schema_cookie = live::schema_version(connection)?;
+        Ok(Self { schema_cookie, pages_sha256: hasher.finish(), schema_sha256: Digest::of(read_schema(connection)?.sql.as_bytes()) })
+    }
+
+    /// Reads it from an image.
+    ///
+    /// # Errors
+    /// SQLite or scratch fails.
+    pub fn of_image(image: &Image) -> rusqlite::Result<Self> {
+        Self::of(&image.open(crate::database::Access::ReadOnly)?)
+    }
+}
+
+/// Reads it from a database file, as anyone would who opens it: a hot journal is rolled back.
+///
+/// # Errors
+/// Any [`DatabaseError`].
+pub fn standing_of(path: &Path, busy_timeout: Duration) -> Result<Standing, DatabaseError> {
+    let source = Source::resolve(path)?;
+    source.require_plain_sidecars()?;
+    let read = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&source.path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
+        hardened::harden(&connection, source.size_bytes + source.sidecar_bytes("-wal").unwrap_or(0))?;
+        connection.execute_batch("PRAGMA query_only=ON; BEGIN")?;
+        Standing::of(&connection)
+    };
+    read().map_err(|error| source.explain("read", busy_timeout, error))
+}
+
+/// Puts a database into WAL mode that was in it before an installation; tells whether that was necessary.
+///
+/// # Errors
+/// It is in use, or SQLite refuses for another reason.
+pub fn keep_journal_mode(path: &Path, busy_timeout: Duration) -> Result<bool, DatabaseError> {
+    let source = Source::resolve(path)?;
+    let change = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&source.path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
+        hardened::harden(&connection, source.size_bytes)?;
+        connection.execute_batch("PRAGMA synchronous=EXTRA")?;
+        let before: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        connection.query_row("PRAGMA journal_mode=wal", [], |row| row.get::<_, String>(0)).map(|after| before != after)
+    };
+    change().map_err(|error| source.explain("change the journal mode of", busy_timeout, error))
+}
+
+fn without_bytes_that_bear_no_content(page: &[u8]) -> Vec<u8> {
+    let mut page = page.to_vec();
+    for bytes in BYTES_WITHOUT_CONTENT {
+        page[bytes].fill(0); // a page has 512 bytes at least
+    }
+    page
+}

@@ -1,0 +1,74 @@
+//! Commands of the site that are run around a restore: what stops an application, and what starts it again.
+//!
+//! No shell is between us and the command, and it has no time limit: how long an application needs to stop is its operator's
+//! knowledge. It reads nothing, and what it prints goes to standard error, so that our own output stays whole.
+
+use std::process::{Command, ExitStatus, Stdio};
+
+use super::hook::{HookSyntaxError, words};
+
+/// What stops an application, and what starts it.
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    /// Run before anything is locked; if it fails, nothing is done.
+    pub stop: Option<SiteCommand>,
+    /// Run at the end, however it went, once the other was run.
+    pub start: Option<SiteCommand>,
+}
+
+/// A program and its arguments.
+#[derive(Debug, Clone)]
+pub struct SiteCommand {
+    words: Vec<String>,
+}
+
+/// Why a command was of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandFailure {
+    /// The system could not start it.
+    #[error("'{program}' cannot be started")]
+    NotStarted {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It ended with something else than success.
+    #[error("'{program}' failed: {status}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
+impl SiteCommand {
+    /// Divides a command line into words, as a hook's is: quotes and backslashes as in a shell, and nothing else.
+    ///
+    /// # Errors
+    /// Nothing to run, a quote or a backslash without its end.
+    pub fn parse(text: &str) -> Result<SiteCommand, HookSyntaxError> {
+        let words = words(text)?;
+        match words.first().is_some_and(|program| !program.is_empty()) {
+            true => Ok(SiteCommand { words }),
+            false => Err(HookSyntaxError::Empty),
+        }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// It cannot be started, or fails.
+    pub fn run(&self) -> Result<(), CommandFailure> {
+        let program = self.words[0].clone();
+        let mut command = Command::new(&program);
+        command.args(&self.words[1..]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+        command.env_remove("AIRKEEP_PASSPHRASE").env_remove("CREDENTIALS_DIRECTORY");
+        match command.status() {
+            Err(source) => Err(CommandFailure::NotStarted { program, source }),
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(CommandFailure::Failed { program, status }),
+        }
+    }
+}

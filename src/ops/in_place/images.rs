@@ -1,0 +1,159 @@
+//! The bundle's side: one pass at L3, in which the chosen databases go into encrypted scratch and are examined there (L4).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{InPlace, ReadyImage};
+use crate::bundle::{
+    BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Level, Manifest, Medium as _, Source, read_front, unlock,
+};
+use crate::crypto::Entropy as _;
+use crate::database::{Image, examine};
+use crate::files::{ScratchError, ScratchSpace};
+use crate::ops::progress::{Phase, Progress, Watched, go_on};
+use crate::ops::verify::open_bundle;
+use crate::ops::verify_database::{DatabaseProof, SCRATCH, expected};
+use crate::ops::{Environment, Failure, OsEntropy};
+
+/// What came out of the bundle.
+pub(super) struct Taken {
+    pub(super) front: Front,
+    pub(super) manifest: Manifest,
+    pub(super) images: Vec<ReadyImage>,
+    /// How long that took.
+    pub(super) seconds: f64,
+}
+
+/// Where encrypted scratch goes.
+pub(super) fn scratch_space(request: &InPlace) -> ScratchSpace {
+    let folder = request.scratch.clone().unwrap_or_else(|| SCRATCH.into());
+    ScratchSpace::new(folder, |bytes: &mut [u8]| OsEntropy.fill(bytes))
+}
+
+/// Takes the chosen databases out of the bundle, all of it verified.
+pub(super) fn take(request: &InPlace, ring: &Keyring, environment: &mut Environment) -> Result<Taken, Failure> {
+    let progress = Arc::clone(&environment.progress);
+    let failure = |source| Failure::Bundle { path: request.bundle.clone(), source };
+    let file = open_bundle(&request.bundle)?;
+    let medium = Watched::new(&file, &progress);
+    let phase = Phase::begin(&progress, "verifying", medium.length().ok());
+    let mut front = read_front(&medium).map_err(failure)?;
+    let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
+    let begun = Instant::now(); // deriving keys says nothing about how fast bytes go
+    let Some(manifest) = unlocked.manifest().cloned() else {
+        return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
+    };
+    let mut sink = Images {
+        sources: choose(request, &manifest)?,
+        sqlite: &manifest.tool.sqlite,
+        space: scratch_space(request),
+        progress: &progress,
+        current: None,
+        done: Vec::new(),
+    };
+    let examination = Examination::new(&medium, &mut front, Some(&mut unlocked), Level::Content, environment.workers, &mut sink);
+    let outcome = examination.run().map_err(|error| match error {
+        ImagesError::Bundle(source) => failure(source),
+        ImagesError::Scratch(source) => Failure::Scratch { source },
+    })?;
+    let Images { done, .. } = sink;
+    drop(phase);
+    go_on(&progress)?;
+    let verdict = request.signers.judge(&front.core, outcome.is_signed);
+    if !request.signers.is_empty() && !request.signers.accepts(verdict) {
+        return Err(Failure::WrongSigner { path: request.bundle.clone(), signer: front.core.signer });
+    }
+    if let Some(first) = outcome.findings.into_iter().next() {
+        let whole = done.iter().map(|(ready, _)| ready.source.label.clone()).collect();
+        return Err(Failure::Damaged {
+            path: request.bundle.clone(),
+            source: first.damage,
+            whole,
+            has_several: manifest.sources.len() > 1,
+        });
+    }
+    for (ready, proof) in &done {
+        require_sound(request, ready, proof)?;
+    }
+    progress.note("verified, L4");
+    let images = done.into_iter().map(|(ready, _)| ready).collect();
+    Ok(Taken { front, manifest, images, seconds: begun.elapsed().as_secs_f64() })
+}
+
+/// Refuses snapshots that are not what the manifest says, or that were corrupt when they were captured.
+fn require_sound(request: &InPlace, ready: &ReadyImage, proof: &DatabaseProof) -> Result<(), Failure> {
+    let label = ready.source.label.clone();
+    if !proof.is_sound() {
+        let first = proof.corruption.first().cloned().or_else(|| proof.differences.first().map(ToString::to_string));
+        return Err(Failure::Unsound { label, what: first.unwrap_or_else(|| "rows break rules of its schema".to_owned()) });
+    }
+    match proof.was_corrupt && !request.accept_corrupt {
+        true => Err(Failure::CorruptSnapshot { label }),
+        false => Ok(()),
+    }
+}
+
+fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, std::path::PathBuf)>, Failure> {
+    for label in &request.labels {
+        if !manifest.sources.iter().any(|source| source.label == *label) {
+            let has = manifest.sources.iter().map(|source| source.label.to_string()).collect();
+            return Err(Failure::NoLabel { label: label.clone(), has });
+        }
+    }
+    let is_chosen = |source: &&Source| request.labels.is_empty() || request.labels.contains(&source.label);
+    let chosen: Vec<&Source> = manifest.sources.iter().filter(is_chosen).collect();
+    if request.onto.is_some() && chosen.len() != 1 {
+        return Err(Failure::SeveralOntoOne { labels: chosen.iter().map(|source| source.label.to_string()).collect() });
+    }
+    let target = |source: &Source| request.onto.clone().unwrap_or_else(|| source.path.clone().into());
+    Ok(chosen.into_iter().map(|source| (source.clone(), target(source))).collect())
+}
+
+/// Takes chosen databases into scratch, one after the other.
+struct Images<'i> {
+    sources: Vec<(Source, std::path::PathBuf)>,
+    sqlite: &'i str,
+    space: ScratchSpace,
+    progress: &'i Arc<dyn Progress>,
+    current: Option<(ReadyImage, u64)>,
+    done: Vec<(ReadyImage, DatabaseProof)>,
+}
+
+enum ImagesError {
+    Bundle(BundleError),
+    Scratch(ScratchError),
+}
+
+impl From<BundleError> for ImagesError {
+    fn from(error: BundleError) -> ImagesError {
+        ImagesError::Bundle(error)
+    }
+}
+
+impl EntrySink for Images<'_> {
+    type Error = ImagesError;
+
+    fn begin(&mut self, entry: &Entry) -> Result<(), ImagesError> {
+        self.current = None;
+        let EntryPath::Database(label) = &entry.path else { return Ok(()) };
+        let Some((source, target)) = self.sources.iter().find(|(source, _)| source.label == *label) else { return Ok(()) };
+        let image = Image::create(&self.space, entry.size).map_err(ImagesError::Scratch)?;
+        self.current = Some((ReadyImage { source: source.clone(), image, target: target.clone() }, 0));
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ImagesError> {
+        let Some((ready, offset)) = &mut self.current else { return Ok(()) };
+        ready.image.write_at(*offset, bytes).map_err(ImagesError::Scratch)?;
+        *offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), ImagesError> {
+        let Some((ready, _)) = self.current.take() else { return Ok(()) };
+        let found = examine(&ready.image, &expected(&ready.source), &|| self.progress.is_cancelled()).map_err(ImagesError::Scratch)?;
+        let proof = DatabaseProof::of(&ready.source, self.sqlite, found);
+        self.done.push((ready, proof));
+        Ok(())
+    }
+}

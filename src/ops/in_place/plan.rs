@@ -1,0 +1,227 @@
+//! The plan: what would be replaced by what, by which way, and what that would take away. Nothing is locked or changed to find it out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::gap::LiveSide;
+use super::later::LaterRows;
+use super::{Prepared, ReadyImage, images};
+use crate::bundle::{Keyring, Label, Source, SourceGap};
+use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee};
+use crate::files::{Folder, Process, holders};
+use crate::journal::records_in;
+use crate::ops::{Environment, Failure, TableHistory, table_histories};
+
+/// What a restore in place would do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The targets, in the order in which they would be replaced.
+    pub targets: Vec<PlannedTarget>,
+    /// How long targets would be locked, in seconds: an estimate from how fast this run has worked so far.
+    pub lock_seconds: f64,
+    /// Where safety bundle and record would go.
+    pub vault: PathBuf,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// How long taking the snapshots out of the bundle took.
+    seconds: f64,
+}
+
+/// One target.
+#[derive(Debug, Clone)]
+pub struct PlannedTarget {
+    /// What the manifest says of the snapshot.
+    pub source: Source,
+    /// Resolved.
+    pub path: PathBuf,
+    /// What is there.
+    pub present: Present,
+    /// By which way it would be replaced.
+    pub way: Way,
+    /// Who has it open, as far as it can be seen.
+    pub holders: Vec<Process>,
+    /// What it would take away, as of now; nothing if the target is locked.
+    pub gap: Option<SourceGap>,
+}
+
+/// What is at a target.
+#[derive(Debug, Clone)]
+pub enum Present {
+    /// Nothing.
+    Missing,
+    /// Something that SQLite cannot open, and why.
+    Unopenable(String),
+    /// A database that is locked by somebody who is to be stopped first.
+    Locked,
+    /// A database.
+    Live(Box<SourceFacts>),
+}
+
+impl Plan {
+    pub(super) fn begin(seconds: f64) -> Plan {
+        Plan { targets: Vec::new(), lock_seconds: 0.0, vault: PathBuf::new(), warnings: Vec::new(), seconds }
+    }
+}
+
+impl Prepared {
+    /// Looks at each target.
+    pub(super) fn look_at_targets(&mut self, ring: &Keyring, environment: &mut Environment) -> Result<(), Failure> {
+        self.plan.vault = self.request.vault_path();
+        let histories = histories_in(&self.plan.vault);
+        let later = LaterRows::find(&self.plan.vault, &self.core, &self.manifest, ring);
+        let images = std::mem::take(&mut self.images);
+        let mut targets: Vec<PlannedTarget> = Vec::new();
+        for ready in &images {
+            let target = self.look_at(ready, &histories, &later, environment)?;
+            if let Some(other) = targets.iter().find(|other| other.path == target.path) {
+                let (first, second) = (other.source.label.clone(), target.source.label.clone());
+                return Err(Failure::SameTarget { path: target.path, first, second });
+            }
+            targets.push(target);
+        }
+        self.require_known_tables(&targets)?;
+        self.plan.lock_seconds = lock_seconds(self.plan.seconds, &targets);
+        self.plan.warnings = targets
+            .iter()
+            .flat_map(|target| warnings(target, &self.manifest.host.name, &environment.host.name, self.request.onto.is_some()))
+            .collect();
+        self.plan.targets = targets;
+        self.images = images;
+        Ok(())
+    }
+
+    fn look_at(
+        &self,
+        ready: &ReadyImage,
+        histories: &[TableHistory],
+        later: &LaterRows,
+        environment: &mut Environment,
+    ) -> Result<PlannedTarget, Failure> {
+        let label = &ready.source.label;
+        let refused = |source| Failure::Install { label: label.clone(), source };
+        let path = foresee(&ready.target, &ready.image, self.request.links).map_err(refused)?;
+        let space = images::scratch_space(&self.request);
+        let (clock, progress) = (environment.clock, Arc::clone(&environment.progress));
+        let options = CaptureOptions {
+            check: CheckKind::None,
+            busy_timeout: self.request.busy_timeout,
+            accept_corrupt: true,
+            scratch: &space,
+            pages: PagePreference::Auto,
+            hash_tables: false,
+            watched: &[],
+            clock: &clock,
+            cancelled: &|| progress.is_cancelled(),
+        };
+        let (present, gap) = match Capture::begin(&path, &options) {
+            Ok(capture) => {
+                self.require_same(ready, &path, capture.facts())?;
+                let gap = self.gap_of(ready, &LiveSide::Read(capture.connection()), histories, later, environment)?;
+                (Present::Live(Box::new(capture.facts().clone())), Some(gap.record))
+            }
+            Err(DatabaseError::Missing { .. }) => {
+                (Present::Missing, Some(self.gap_of(ready, &LiveSide::Missing, histories, later, environment)?.record))
+            }
+            Err(error @ (DatabaseError::NotADatabase { .. } | DatabaseError::Corrupt { .. })) => {
+                let gap = self.gap_of(ready, &LiveSide::Unreadable, histories, later, environment)?;
+                (Present::Unopenable(error.to_string()), Some(gap.record))
+            }
+            Err(DatabaseError::Locked { .. }) if self.request.service.stop.is_some() => (Present::Locked, None),
+            Err(source) => return Err(Failure::Target { label: label.clone(), source }),
+        };
+        let holders = holders(&["", "-wal", "-shm", "-journal"].map(|suffix| sidecar(&path, suffix)));
+        let way = self.expected_way(&ready.source, &present, &holders);
+        Ok(PlannedTarget { source: ready.source.clone(), path, present, way, holders, gap })
+    }
+
+    fn expected_way(&self, source: &Source, present: &Present, holders: &[Process]) -> Way {
+        match present {
+            Present::Missing | Present::Unopenable(_) => Way::Replace,
+            Present::Live(facts) if !holders.is_empty() && self.request.others == Others::Keep => {
+                let fits = facts.journal_mode == "wal" && facts.page_size == source.page_size;
+                if fits { Way::Online } else { Way::Exclusive }
+            }
+            Present::Live(_) | Present::Locked => Way::Exclusive,
+        }
+    }
+
+    /// Refuses to replace another application's database, or everything by nothing, unless told to.
+    fn require_same(&self, ready: &ReadyImage, path: &Path, facts: &SourceFacts) -> Result<(), Failure> {
+        let (theirs, ours) = (facts.application_id, ready.source.application_id);
+        let what = if theirs != ours && facts.size_bytes > 0 {
+            format!("its application_id is {theirs}, the snapshot's {ours}")
+        } else if ready.source.size_bytes == 0 && facts.size_bytes > 0 {
+            "the snapshot is empty, and it is not".to_owned()
+        } else {
+            return Ok(());
+        };
+        match self.request.accept_other {
+            true => Ok(()),
+            false => Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: path.to_owned(), what }),
+        }
+    }
+
+    /// A typing error in the name of a table must not leave it uncounted.
+    fn require_known_tables(&self, targets: &[PlannedTarget]) -> Result<(), Failure> {
+        for declared in &self.request.append_only {
+            let is_its = |target: &&PlannedTarget| declared.label.as_ref().is_none_or(|label| *label == target.source.label);
+            let is_there = |gap: &SourceGap| {
+                gap.live != "read"
+                    || gap.tables.iter().any(|table| table.table.eq_ignore_ascii_case(&declared.table) && table.presence != "neither")
+            };
+            let has = targets.iter().filter(is_its).any(|target| target.gap.as_ref().is_none_or(is_there));
+            if !has {
+                return Err(Failure::NoTable { label: declared.label.clone(), table: declared.table.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the journal of a vault knows of watched tables; nothing where there is none.
+pub(super) fn histories_in(vault: &Path) -> Vec<TableHistory> {
+    let folder = vault.canonicalize().ok().and_then(|path| Folder::open(&path).ok());
+    folder.and_then(|folder| records_in(&folder).ok()).map_or_else(Vec::new, |records| table_histories(&records))
+}
+
+pub(super) fn sidecar(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Sealing and reading back the present state takes about three times as long for a byte as taking a snapshot out of a bundle did, and
+/// installing about once (docs/performance.md).
+fn lock_seconds(seconds: f64, targets: &[PlannedTarget]) -> f64 {
+    let taken_bytes: u64 = targets.iter().map(|target| target.source.size_bytes).sum();
+    let present = |target: &PlannedTarget| if let Present::Live(facts) = &target.present { facts.size_bytes } else { 0 };
+    let present_bytes: u64 = targets.iter().map(present).sum();
+    let seconds_per_byte = seconds / (taken_bytes.max(1) as f64);
+    SETUP_SECONDS + seconds_per_byte * (3.0 * present_bytes as f64 + taken_bytes as f64)
+}
+
+fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let label: &Label = &target.source.label;
+    if captured_on != here && !is_onto {
+        warnings.push(format!("{label} was captured on '{captured_on}', and this is '{here}'"));
+    }
+    if let Present::Live(facts) = &target.present
+        && (facts.device, facts.inode) != (target.source.device, target.source.inode)
+        && !is_onto
+    {
+        warnings.push(format!("'{}' is another file than the one that was captured", target.path.display()));
+    }
+    if !target.holders.is_empty() {
+        let names: Vec<String> = target.holders.iter().map(|process| format!("{} ({})", process.pid, process.name)).collect();
+        let advice = match target.way {
+            Way::Online => "what they keep in memory will not fit the restored content",
+            _ => "stop them first: as long as they use it, nothing can be replaced",
+        };
+        warnings.push(format!("'{}' is open in {}: {advice}", target.path.display(), names.join(", ")));
+    }
+    warnings
+}
+
+/// Locks, the record, and the derivation of keys.
+const SETUP_SECONDS: f64 = 0.5;

@@ -1,0 +1,325 @@
+//! The run: announce, stop, lock, compare, keep, replace, tell, start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::held::{HeldTarget, LockedStates, install_options};
+use super::later::LaterRows;
+use super::open::open_in;
+use super::record::{Incarnation, watched_tables};
+use super::{Prepared, ReadyImage};
+use crate::bundle::{Keyring, Kind, Label, PublicCore, SourceGap, UtcTime, read_front};
+use crate::database::{Comparison, DatabaseError, InstallError, InstallReport, Standing, Way};
+use crate::journal::{Record, records_in};
+use crate::ops::progress::{Phase, go_on, heed};
+use crate::ops::recorder::{chain, record, resolve_pending};
+use crate::ops::{Backup, BackupReport, Environment, Failure, TableHistory, TableRecord, table_histories};
+use crate::vault::Vault;
+
+/// What became of a restore in place.
+#[derive(Debug)]
+pub struct InPlaceReport {
+    /// Stands in each of its records.
+    pub id: String,
+    /// The bundle's public core.
+    pub core: PublicCore,
+    /// The state before, unless there was none or it was not wanted.
+    pub safety: Option<BackupReport>,
+    /// The targets, in the order in which they were replaced.
+    pub outcomes: Vec<TargetOutcome>,
+}
+
+/// What became of one target.
+#[derive(Debug)]
+pub struct TargetOutcome {
+    /// The source.
+    pub label: Label,
+    /// The target.
+    pub path: PathBuf,
+    /// By which way.
+    pub way: Way,
+    /// The moment that it shows now.
+    pub captured_at: UtcTime,
+    /// What that took away, or would have.
+    pub gap: SourceGap,
+    /// Which life of the database this is.
+    pub incarnation: Incarnation,
+    /// Whether it was replaced.
+    pub result: TargetResult,
+}
+
+/// Whether a target was replaced.
+#[derive(Debug)]
+pub enum TargetResult {
+    /// It was.
+    Replaced(InstallReport),
+    /// It was not, or what is there now is not what was to be.
+    Failed(InstallError),
+    /// One before it failed.
+    NotTried,
+}
+
+/// Sums over the tables of a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Rows that only the live side had.
+    pub lost: u64,
+    /// Rows of the same key with other content.
+    pub altered: u64,
+    /// Rows that were put back.
+    pub grafted: u64,
+    /// The least certain of the tables: `exact`, `lower-bound` or `unknown`.
+    pub certainty: &'static str,
+}
+
+impl TargetOutcome {
+    /// Whether the new content is there, and is what it was to be.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self.result, TargetResult::Replaced(_))
+    }
+
+    /// Sums over its tables.
+    pub fn totals(&self) -> Totals {
+        totals(&self.gap)
+    }
+}
+
+/// Sums over the tables of a gap. Where the live side was not read, nothing is certain.
+pub fn totals(gap: &SourceGap) -> Totals {
+    let sum = |count: fn(&crate::bundle::TableGap) -> u64| gap.tables.iter().map(count).sum();
+    let has = |certainty: &str| gap.tables.iter().any(|table| table.certainty == certainty);
+    let certainty = match () {
+        () if gap.live != "read" || has("unknown") => "unknown",
+        () if has("lower-bound") => "lower-bound",
+        () => "exact",
+    };
+    Totals { lost: sum(|table| table.lost), altered: sum(|table| table.altered), grafted: sum(|table| table.grafted), certainty }
+}
+
+impl InPlaceReport {
+    /// Whether all targets were replaced.
+    pub fn is_complete(&self) -> bool {
+        self.outcomes.iter().all(TargetOutcome::is_replaced)
+    }
+}
+
+/// What the records of a vault tell, read once.
+struct Past {
+    records: Vec<Record>,
+    histories: Vec<TableHistory>,
+    later: LaterRows,
+}
+
+impl Prepared {
+    /// Restores.
+    ///
+    /// # Errors
+    /// [`Failure`]: nothing was replaced. That one of several targets was not is part of the report.
+    pub fn run(mut self, mut ring: Keyring, environment: &mut Environment) -> Result<InPlaceReport, Failure> {
+        let mut vault = self.open_vault(&mut ring, environment)?;
+        let images = std::mem::take(&mut self.images);
+        let past = self.past(&vault, &ring)?;
+        self.require_none_open(&past.records)?;
+        self.announce(&vault, environment)?;
+        let result = self.stop().and_then(|()| {
+            let replaced = self.replace(&images, &past, &mut vault, &ring, environment);
+            self.start(environment);
+            replaced
+        });
+        let result = heed(&Arc::clone(&environment.progress), result);
+        match &result {
+            Ok((report, watched)) => self.tell(report, watched, &vault, environment),
+            Err(failure) => {
+                record(Some(vault.folder()), self.request.signing_key.as_ref(), self.failed(failure), environment);
+            }
+        }
+        result.map(|(report, _)| report)
+    }
+
+    /// Opens the vault that takes the safety bundle, and keeps of the keys those that open its newest bundle.
+    fn open_vault(&self, ring: &mut Keyring, environment: &mut Environment) -> Result<Vault, Failure> {
+        let kept = |failure: Failure| Failure::NoSafety { source: Box::new(failure) };
+        let mut vault = Vault::open(&self.plan.vault, &mut *environment.entropy).map_err(|error| kept(error.into()))?;
+        resolve_pending(&mut vault, self.request.signing_key.as_ref(), environment)?;
+        if let Some(newest) = vault.newest() {
+            let medium = vault.folder().open_file(&newest.name)?;
+            let opened = read_front(&medium).and_then(|front| front.retain_opening(ring));
+            if !self.request.omit_safety && !opened.unwrap_or(true) {
+                return Err(kept(Failure::OtherKeys { bundle: newest.name.clone() }));
+            }
+        }
+        Ok(vault)
+    }
+
+    fn past(&self, vault: &Vault, ring: &Keyring) -> Result<Past, Failure> {
+        let records = records_in(vault.folder())?;
+        let histories = table_histories(&records);
+        let later = LaterRows::find(vault.folder().path(), &self.core, &self.manifest, ring);
+        Ok(Past { records, histories, later })
+    }
+
+    /// An open restore may have left journal mode or content half-way; whoever goes on over it loses the trace.
+    fn require_none_open(&self, records: &[Record]) -> Result<(), Failure> {
+        let is_in_the_way = |open: &&super::OpenRestore| {
+            let shares = self.plan.targets.iter().any(|target| open.targets.contains(&target.path));
+            open.is_ready && shares && self.request.resolves.as_ref() != Some(&open.id)
+        };
+        match open_in(records).iter().find(is_in_the_way) {
+            None => Ok(()),
+            Some(open) => {
+                let path = open.targets.first().cloned().unwrap_or_default();
+                Err(Failure::OpenRestore { restore: open.id.clone(), path, begun: open.begun.clone() })
+            }
+        }
+    }
+
+    fn announce(&self, vault: &Vault, environment: &mut Environment) -> Result<(), Failure> {
+        match record(Some(vault.folder()), self.request.signing_key.as_ref(), self.begun(), environment) {
+            true => Ok(()),
+            false => Err(Failure::NotAnnounced),
+        }
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        let stopped = self.request.service.stop.as_ref().map_or(Ok(()), |stop| stop.run());
+        stopped.map_err(|source| Failure::NotStopped { source })
+    }
+
+    fn start(&self, environment: &mut Environment) {
+        if let Some(start) = &self.request.service.start
+            && let Err(error) = start.run()
+        {
+            environment.shortfalls.push(format!("the application was not started: {}", chain(&error)));
+        }
+    }
+
+    fn replace(
+        &self,
+        images: &[ReadyImage],
+        past: &Past,
+        vault: &mut Vault,
+        ring: &Keyring,
+        environment: &mut Environment,
+    ) -> Result<(InPlaceReport, Vec<TableRecord>), Failure> {
+        let progress = Arc::clone(&environment.progress);
+        let mut held = self.hold(images, &past.histories, &past.later, environment)?;
+        self.stage(&mut held, environment)?;
+        let safety = self.keep(&held, vault, ring, environment)?;
+        let watched = watched_tables(&held, &past.histories);
+        go_on(&progress)?;
+        let ready = self.ready(&held, safety.as_ref(), &watched);
+        if !record(Some(vault.folder()), self.request.signing_key.as_ref(), ready, environment) {
+            return Err(Failure::NotAnnounced);
+        }
+        let outcomes = self.install_all(held, &past.records, safety.as_ref(), environment);
+        Ok((InPlaceReport { id: self.id.clone(), core: self.core.clone(), safety, outcomes }, watched))
+    }
+
+    /// Does all that can be done before the first target changes.
+    fn stage(&self, held: &mut [HeldTarget<'_>], environment: &mut Environment) -> Result<(), Failure> {
+        let progress = Arc::clone(&environment.progress);
+        let cancelled = || progress.is_cancelled();
+        let options = install_options(&self.request, &cancelled);
+        for target in held {
+            let label = || target.ready.source.label.clone();
+            let staged = target.installation.stage(&options, &mut *environment.entropy);
+            staged.map_err(|source| Failure::Install { label: label(), source })?;
+            let of_image = |source| DatabaseError::Sqlite { path: target.ready.target.clone(), action: "read the snapshot for", source };
+            let after = Standing::of_image(&target.ready.image);
+            target.after = Some(after.map_err(|source| Failure::Target { label: label(), source: of_image(source) })?);
+        }
+        Ok(())
+    }
+
+    /// Seals the present state with the rows that are about to be lost, and reads it back.
+    fn keep(
+        &self,
+        held: &[HeldTarget<'_>],
+        vault: &mut Vault,
+        ring: &Keyring,
+        environment: &mut Environment,
+    ) -> Result<Option<BackupReport>, Failure> {
+        let states = LockedStates(held);
+        let sources = states.sources();
+        if self.request.omit_safety || sources.is_empty() {
+            return Ok(None);
+        }
+        let mut backup = Backup::new(sources, vault.folder().path());
+        backup.kind = Kind::Safety;
+        backup.compression = self.request.compression;
+        backup.accept_corrupt = true;
+        backup.new_keys = true; // which keys open the vault was found out when it was opened
+        backup.scratch = Some(super::images::scratch_space(&self.request).folder().to_owned());
+        backup.signing_key.clone_from(&self.request.signing_key);
+        backup.note = Some(format!("before the restore of bundle {} ({})", self.core.sequence, self.core.id));
+        let sealed = backup.seal_into(vault, ring, &states, environment);
+        sealed.map(Some).map_err(|failure| match failure {
+            Failure::Cancelled => Failure::Cancelled,
+            failure => Failure::NoSafety { source: Box::new(failure) },
+        })
+    }
+
+    fn install_all(
+        &self,
+        held: Vec<HeldTarget<'_>>,
+        records: &[Record],
+        safety: Option<&BackupReport>,
+        environment: &mut Environment,
+    ) -> Vec<TargetOutcome> {
+        let progress = Arc::clone(&environment.progress);
+        let _phase = Phase::begin(&progress, "replacing", None);
+        let mut outcomes: Vec<TargetOutcome> = Vec::new();
+        for target in held {
+            let source = &target.ready.source;
+            let (way, path) = (target.installation.way(), target.installation.path().to_owned());
+            let mut gap = target.gap.record;
+            // The capsule's digest is known since it was sealed.
+            let sealed = safety.and_then(|safety| safety.manifest.sources.iter().find(|sealed| sealed.label == source.label)?.gap.clone());
+            gap.capsule = sealed.and_then(|sealed| sealed.capsule);
+            let is_first = outcomes.is_empty();
+            let result = match outcomes.iter().all(TargetOutcome::is_replaced) {
+                // Once one is replaced, stopping would leave a mixture.
+                true => install(target.installation, &|| is_first && progress.is_cancelled(), self, environment),
+                false => TargetResult::NotTried,
+            };
+            let incarnation = Incarnation::of(&source.label, self.core.id, records);
+            outcomes.push(TargetOutcome {
+                label: source.label.clone(),
+                path,
+                way,
+                captured_at: source.captured_at.clone(),
+                gap,
+                incarnation,
+                result,
+            });
+        }
+        outcomes
+    }
+
+    fn tell(&self, report: &InPlaceReport, watched: &[TableRecord], vault: &Vault, environment: &mut Environment) {
+        let place = self.request.signing_key.as_ref();
+        if report.outcomes.iter().any(TargetOutcome::is_replaced) {
+            record(Some(vault.folder()), place, self.gap_note(&report.outcomes, report.safety.as_ref()), environment);
+        }
+        record(Some(vault.folder()), place, self.ended(&report.outcomes, report.safety.as_ref(), watched), environment);
+        for outcome in &report.outcomes {
+            if let TargetResult::Replaced(InstallReport { comparison: Comparison::Overtaken, .. }) = &outcome.result {
+                environment.progress.note(&format!("others wrote to '{}' before it could be compared", outcome.path.display()));
+            }
+        }
+    }
+}
+
+fn install(
+    installation: crate::database::Installation<'_>,
+    cancelled: crate::database::Cancelled<'_>,
+    prepared: &Prepared,
+    environment: &mut Environment,
+) -> TargetResult {
+    let options = install_options(&prepared.request, cancelled);
+    let installed = installation.install(&options, &mut *environment.entropy).and_then(|installed| installed.release());
+    match installed {
+        Ok(report) => TargetResult::Replaced(report),
+        Err(error) => TargetResult::Failed(error),
+    }
+}
