@@ -74,6 +74,11 @@ impl PlaceArguments {
         self.dry_run
     }
 
+    /// The vault, if one was named.
+    pub fn vault(&self) -> Option<&Path> {
+        self.vault.as_deref()
+    }
+
     /// The request that the flags make.
     pub fn request(
         &self,
