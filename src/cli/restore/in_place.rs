@@ -88,6 +88,9 @@ impl PlaceArguments {
         signers: TrustedSigners,
         signing_key: Option<SigningKeyPlace>,
     ) -> Result<InPlace, Explained> {
+        if !self.force && !self.dry_run {
+            confirm::require_somebody()?;
+        }
         let mut request = InPlace::new(bundle);
         request.labels = labels;
         request.onto = onto;
