@@ -88,6 +88,8 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NoReason => Some("say why: --reason TEXT"),
         Failure::OpenRestore { .. } => Some("'airkeep restore resolve --vault DIR' finds out how it ended"),
         Failure::NotStopped { .. } => Some("see what the command printed; nothing was locked or changed"),
+        Failure::Graft { .. } => Some("restore without --graft: the rows are in the safety bundle, 'airkeep gap export' hands them out"),
+        Failure::Marker { .. } => Some("look at the table's schema, and give it all that it insists on"),
         Failure::Gap { .. } | Failure::NotAnnounced => None,
         Failure::Journal(JournalError::Damaged { .. }) => {
             Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")

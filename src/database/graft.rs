@@ -10,7 +10,7 @@ mod line;
 
 use std::io::BufRead;
 
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Statement, params_from_iter};
 
 use super::bounds::{self, Bounds, Cancelled};
@@ -18,7 +18,7 @@ use super::gap::{Certainty, GapTable, Presence};
 use super::sql::quoted;
 use super::{Access, Image};
 use crate::files::ScratchError;
-use line::{Line, read_line};
+use line::{Cell, Line, read_line};
 
 /// Rows that went back into a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,8 @@ pub fn sequences_of(live: &Connection) -> rusqlite::Result<Vec<Sequence>> {
     if live.query_row(exists, [], |_| Ok(())).optional()?.is_none() {
         return Ok(Vec::new());
     }
-    let mut statement = live.prepare("SELECT name, seq FROM main.sqlite_sequence WHERE typeof(name) = 'text' AND typeof(seq) = 'integer'")?;
+    let mut statement =
+        live.prepare("SELECT name, seq FROM main.sqlite_sequence WHERE typeof(name) = 'text' AND typeof(seq) = 'integer'")?;
     let rows = statement.query_map([], |row| Ok(Sequence { table: row.get(0)?, value: row.get(1)? }))?;
     rows.collect()
 }
@@ -201,15 +202,15 @@ impl<'c> Insert<'c> {
         Ok(Self { table: table.to_owned(), columns, statement: connection.prepare(&sql)? })
     }
 
-    fn run(&mut self, row: &[(String, Value)], number: u64) -> Result<(), GraftError> {
-        let value = |name: &String| row.iter().find(|(column, _)| column == name).map(|(_, value)| value.clone());
-        let values: Option<Vec<Value>> = self.columns.iter().map(value).collect();
+    fn run(&mut self, row: &[(String, Cell)], number: u64) -> Result<(), GraftError> {
+        let value = |name: &String| row.iter().find(|(column, _)| column == name).map(|(_, value)| value);
+        let values: Option<Vec<&Cell>> = self.columns.iter().map(value).collect();
         let values = values.ok_or_else(|| GraftError::Refused { table: self.table.clone(), why: "the schema moved on".to_owned() })?;
         let refused = |source| GraftError::Row { table: self.table.clone(), row: number, source };
         let mut stored = self.statement.query(params_from_iter(&values)).map_err(refused)?;
         let found = stored.next().map_err(refused)?.ok_or_else(|| refused(rusqlite::Error::QueryReturnedNoRows))?;
         for (place, value) in values.iter().enumerate() {
-            if !is_same(value.into(), found.get_ref(place).map_err(refused)?) {
+            if !is_same(value.as_ref(), found.get_ref(place).map_err(refused)?) {
                 return Err(GraftError::Value { table: self.table.clone(), row: number, column: self.columns[place].clone() });
             }
         }

@@ -30,8 +30,8 @@ pub use environment::{Environment, OsEntropy, age_seconds, utc};
 pub use failure::Failure;
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use in_place::{
-    InPlace, InPlaceReport, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget, TargetOutcome,
-    TargetResult, TargetState, open_restores,
+    InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
+    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
 };
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};
