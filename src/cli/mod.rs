@@ -62,7 +62,7 @@ enum Command {
     Init(init::Arguments),
     Backup(backup::Arguments),
     Verify(verify::Arguments),
-    Restore(restore::Arguments),
+    Restore(Box<restore::Arguments>),
     List(list::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),

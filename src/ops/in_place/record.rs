@@ -68,7 +68,7 @@ pub(super) fn safety_record(safety: Option<&BackupReport>) -> Value {
 }
 
 impl Prepared {
-    fn note(&self, event: Event, outcome: Outcome, more: Value) -> Note {
+    fn note(&self, event: Event, outcome: Outcome, more: &Value) -> Note {
         let mut details = json!({
             "mode": IN_PLACE,
             "restore": self.id,
@@ -89,7 +89,7 @@ impl Prepared {
             .map(|target| json!({ "label": target.source.label, "to": target.path.to_string_lossy(), "captured_at": target.source.captured_at }))
             .collect();
         let without_safety = self.request.omit_safety;
-        self.note(Event::Restore, Outcome::Intent, json!({ "stage": "begun", "sources": sources, "without_safety": without_safety }))
+        self.note(Event::Restore, Outcome::Intent, &json!({ "stage": "begun", "sources": sources, "without_safety": without_safety }))
     }
 
     /// That the next thing is to replace: what it takes to find out later how far it came.
@@ -103,7 +103,7 @@ impl Prepared {
         let incarnation = |target: &HeldTarget<'_>| Incarnation::of(&target.ready.source.label, self.core.id, records);
         let sources: Vec<Value> = held.iter().map(|target| ready_source(target, incarnation(target))).collect();
         let more = json!({ "stage": "ready", "sources": sources, "safety": safety_record(safety), "append_only": watched });
-        self.note(Event::Restore, Outcome::Intent, more)
+        self.note(Event::Restore, Outcome::Intent, &more)
     }
 
     /// What it took away, or would have.
@@ -111,7 +111,7 @@ impl Prepared {
         let replaced = outcomes.iter().filter(|outcome| outcome.is_replaced());
         let sources: Vec<Value> =
             replaced.map(|outcome| json!({ "label": outcome.label, "to": outcome.path.to_string_lossy(), "way": way_name(outcome.way), "captured_at": outcome.captured_at, "incarnation": outcome.incarnation, "words": words(&outcome.gap), "gap": outcome.gap })).collect();
-        let mut note = self.note(Event::Gap, Outcome::Success, json!({ "sources": sources, "safety": safety_record(safety) }));
+        let mut note = self.note(Event::Gap, Outcome::Success, &json!({ "sources": sources, "safety": safety_record(safety) }));
         if let Some(safety) = safety {
             note.subject = Some(subject(&safety.core, &safety.path));
         }
@@ -124,12 +124,12 @@ impl Prepared {
         let outcome = if is_complete { Outcome::Success } else { Outcome::Failure };
         let sources: Vec<Value> = outcomes.iter().map(ended_source).collect();
         let more = json!({ "sources": sources, "safety": safety_record(safety), "append_only": watched });
-        self.note(Event::Restore, outcome, more)
+        self.note(Event::Restore, outcome, &more)
     }
 
     /// That it ended before anything was replaced.
     pub(super) fn failed(&self, failure: &Failure) -> Note {
-        self.note(Event::Restore, Outcome::Failure, json!({ "error": chain(failure), "replaced": 0 }))
+        self.note(Event::Restore, Outcome::Failure, &json!({ "error": chain(failure), "replaced": 0 }))
     }
 }
 
