@@ -10,6 +10,7 @@ mod databases;
 mod exit;
 mod explain;
 mod export;
+mod gap;
 mod gap_text;
 mod info;
 mod init;
@@ -62,6 +63,7 @@ enum Command {
     Backup(backup::Arguments),
     Verify(verify::Arguments),
     Restore(restore::Arguments),
+    Gap(gap::Arguments),
     List(list::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),
@@ -141,6 +143,7 @@ fn run() -> Exit {
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json(), arguments.run()),
+        Command::Gap(arguments) => ("gap", arguments.json(), arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
@@ -199,6 +202,7 @@ impl Command {
             | Command::RecoverText(_)
             | Command::Completions(_) => true,
             Command::Man(arguments) => arguments.is_printed(),
+            Command::Gap(arguments) => arguments.is_asked_for_text(),
             Command::Key(arguments) => arguments.is_list(),
             Command::Restore(arguments) => arguments.is_asked_for_text(),
             Command::Backup(_) | Command::Verify(_) | Command::Vault(_) => false,

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 pub use open::{OpenRestore, open_restores};
 pub use plan::{Plan, PlannedTarget, Present};
+pub use record::Incarnation;
 pub use resolve::{Resolution, Resolve, ResolvedTarget, TargetState};
-pub use run::{InPlaceReport, TargetOutcome, TargetResult};
+pub use run::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
 
 use super::command::Service;
 use super::{AppendOnly, Environment, Failure, SigningKeyPlace};
