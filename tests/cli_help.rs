@@ -4,11 +4,12 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 13] =
-    ["init", "backup", "verify", "restore", "list", "info", "key", "signer", "audit", "vault", "recover-text", "completions", "man"];
+const COMMANDS: [&str; 14] =
+    ["init", "backup", "verify", "restore", "gap", "list", "info", "key", "signer", "audit", "vault", "recover-text", "completions", "man"];
 /// Those that hold further commands, and these.
-const NESTED: [(&str, &[&str]); 5] = [
+const NESTED: [(&str, &[&str]); 6] = [
     ("restore", &["resolve"]),
+    ("gap", &["list", "show", "export"]),
     ("key", &["list", "add", "remove", "rotate", "new"]),
     ("signer", &["show", "rotate"]),
     ("audit", &["show", "verify", "continuity", "export"]),
@@ -113,7 +114,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 87] = [
+const WRONG: [(&str, &[&str]); 92] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -201,6 +202,11 @@ const WRONG: [(&str, &[&str]); 87] = [
     ("backup-hook-unknown-placeholder", &["backup", "app.db", "--hook", "log {who}"]),
     ("backup-hook-open-quote", &["backup", "app.db", "--hook", "log 'x"]),
     ("backup-hook-empty", &["backup", "app.db", "--hook", ""]),
+    ("gap-list-bundle", &["gap", "list", "app.akb"]),
+    ("gap-show-in-words", &["gap", "show", "newest"]),
+    ("gap-export-nothing", &["gap", "export"]),
+    ("gap-export-without-target", &["gap", "export", "app.akb"]),
+    ("gap-export-unknown-format", &["gap", "export", "app.akb", "--to", "rows", "--format", "xml"]),
 ];
 
 #[test]

@@ -198,6 +198,9 @@ fn in_place(home: &Home, reader: &mut Reader) {
     reader.read("airkeep restore", &report);
     let safety = report["safety"]["path"].as_str().unwrap();
     reader.read("airkeep info", &parsed(home, 0, &["info", safety, "--key-file", "key", "--json"]));
+    reader.read("airkeep gap list", &parsed(home, 0, &["gap", "list", "--vault", "place", "--json"]));
+    reader.read("airkeep gap show", &parsed(home, 0, &["gap", "show", "--vault", "place", "--json"]));
+    reader.read("airkeep gap export", &parsed(home, 0, &["gap", "export", safety, "--to", "rows", "--key-file", "key", "--json"]));
     // As a kill leaves the journal: up to the record that says that all is ready.
     let journal = String::from_utf8(home.read("place/journal.jsonl")).unwrap();
     let ready = journal.lines().position(|line| line.contains("\"stage\":\"ready\"")).unwrap();

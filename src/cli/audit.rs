@@ -187,7 +187,7 @@ fn report(text: String, json: &Value) -> Report {
 fn line(record: &Record) -> String {
     let operator = record.actor.operator.as_ref().or(record.actor.sudo_user.as_ref()).map_or(String::new(), |name| format!(" ({name})"));
     let mut text = format!(
-        "{:>6}  {}  {:<10} {:<8} {}{operator}@{}",
+        "{:>6}  {}  {:<11} {:<8} {}{operator}@{}",
         record.sequence,
         record.time,
         record.event.name(),

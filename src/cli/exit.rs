@@ -139,6 +139,8 @@ impl Exit {
             | Failure::SeveralOntoOne { .. }
             | Failure::SameTarget { .. }
             | Failure::OpenRestore { .. }
+            | Failure::SeveralGaps { .. }
+            | Failure::OneTable { .. }
             | Failure::NoReason => Exit::Usage,
             Failure::Target { source, .. } => Exit::of_database(source),
             Failure::Install { source, .. } => Exit::of_install(source),
@@ -154,14 +156,21 @@ impl Exit {
             | Failure::SigningKey { .. }
             | Failure::NoSigningKey { .. } => Exit::Key,
             Failure::Seal { source, .. } | Failure::Bundle { source, .. } => Exit::of_bundle(source),
-            Failure::ReadBack { .. } | Failure::Damaged { .. } | Failure::WrongSigner { .. } => Exit::Integrity,
+            Failure::ReadBack { .. }
+            | Failure::Damaged { .. }
+            | Failure::WrongSigner { .. }
+            | Failure::RowsDamaged { .. }
+            | Failure::Capsule { .. } => Exit::Integrity,
             Failure::NoTable { .. }
             | Failure::NoBundle { .. }
             | Failure::NoVault { .. }
             | Failure::EmptyVault { .. }
             | Failure::NotAVault { .. }
+            | Failure::NoGap { .. }
+            | Failure::NotSafety { .. }
+            | Failure::NoGapTable { .. }
             | Failure::NoLabel { .. } => Exit::NotFound,
-            Failure::NoSpace { .. } | Failure::Scratch { .. } => Exit::Failed,
+            Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,
             Failure::Journal(_) => Exit::Failed,

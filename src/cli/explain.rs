@@ -90,7 +90,17 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NotStopped { .. } => Some("see what the command printed; nothing was locked or changed"),
         Failure::Graft { .. } => Some("restore without --graft: the rows are in the safety bundle, 'airkeep gap export' hands them out"),
         Failure::Marker { .. } => Some("look at the table's schema, and give it all that it insists on"),
-        Failure::Gap { .. } | Failure::NotAnnounced => None,
+        Failure::Gap { .. } | Failure::NotAnnounced | Failure::RowsUnwritten { .. } => None,
+        Failure::NoGap { known, .. } if known.is_empty() => {
+            Some("each restore in place is recorded in the journal of a vault: --vault DIR")
+        }
+        Failure::NoGap { .. } => Some("'airkeep gap list' lists those that there are"),
+        Failure::NotSafety { .. } => Some("'airkeep gap show' names the safety bundle of a restore in place"),
+        Failure::SeveralGaps { .. } => Some("name one of them: BUNDLE LABEL"),
+        Failure::NoGapTable { .. } => Some("check the name given with --table"),
+        Failure::OneTable { .. } => Some("name one of them with --table, or use --format jsonl"),
+        Failure::RowsDamaged { .. } => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
+        Failure::Capsule { .. } => Some("--format jsonl hands out the lines as they are; a newer release of airkeep may read them"),
         Failure::Journal(JournalError::Damaged { .. }) => {
             Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")
         }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
-use super::{Report, json, screen};
+use super::{Report, gap_text, json, screen};
 
 /// Show what a bundle says of itself: public facts without a key, the manifest with one
 ///
@@ -153,6 +153,11 @@ fn source_text(text: &mut String, source: &Source) {
     row("sha256", source.sha256.to_string());
     for table in &source.tables {
         row("table", format!("{}: {}", table.name, table.rows.map_or("not counted".into(), |rows| screen::count(rows, "row"))));
+    }
+    if let Some(gap) = &source.gap {
+        row("restored", format!("by bundle {} ({}), which took away:", gap.sequence, gap.restored));
+        let lines = gap_text::lines(&source.label, gap, "lost");
+        lines.lines().for_each(|line| text.extend(["  ", line, "\n"]));
     }
 }
 

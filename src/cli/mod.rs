@@ -10,6 +10,7 @@ mod databases;
 mod exit;
 mod explain;
 mod export;
+mod gap;
 mod gap_text;
 mod info;
 mod init;
@@ -63,6 +64,7 @@ enum Command {
     Backup(backup::Arguments),
     Verify(verify::Arguments),
     Restore(Box<restore::Arguments>),
+    Gap(gap::Arguments),
     List(list::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),
@@ -143,6 +145,7 @@ fn run() -> Exit {
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json(), arguments.run()),
+        Command::Gap(arguments) => ("gap", arguments.json(), arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
@@ -215,6 +218,7 @@ impl Command {
             Command::Verify(arguments) => arguments.place(),
             Command::Restore(arguments) => arguments.place(),
             Command::List(arguments) => arguments.place(),
+            Command::Gap(arguments) => arguments.place(),
             Command::Info(arguments) => arguments.place(),
             Command::Key(arguments) => arguments.place(),
             Command::Signer(arguments) => arguments.place(),
@@ -236,6 +240,7 @@ impl Command {
             | Command::RecoverText(_)
             | Command::Completions(_) => true,
             Command::Man(arguments) => arguments.is_printed(),
+            Command::Gap(arguments) => arguments.is_asked_for_text(),
             Command::Key(arguments) => arguments.is_list(),
             Command::Restore(arguments) => arguments.is_asked_for_text(),
             Command::Backup(_) | Command::Verify(_) | Command::Vault(_) => false,

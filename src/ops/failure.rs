@@ -9,7 +9,7 @@ use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
 
-use super::{CommandFailure, SigningKeyFault};
+use super::{CapsuleFault, CommandFailure, SigningKeyFault};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -296,6 +296,64 @@ pub enum Failure {
     NotStopped {
         /// Why.
         source: CommandFailure,
+    },
+    /// The journal tells of no such gap.
+    #[error("the journal tells of no restore in place{}", number.map_or(String::new(), |number| format!(" under number {number}")))]
+    NoGap {
+        /// The number asked for.
+        number: Option<u64>,
+        /// Those that it tells of.
+        known: Vec<u64>,
+    },
+    /// No restore was recorded in the bundle.
+    #[error("bundle '{}' holds no rows that a restore took away", path.display())]
+    NotSafety {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Several sources of a safety bundle have rows, and none was chosen.
+    #[error("the bundle tells of rows of {} sources: {}", labels.len(), labels.join(", "))]
+    SeveralGaps {
+        /// They.
+        labels: Vec<String>,
+    },
+    /// The table was not compared.
+    #[error("the bundle tells of no table '{table}' of '{label}', but of: {}", has.join(", "))]
+    NoGapTable {
+        /// The source.
+        label: Label,
+        /// The table asked for.
+        table: String,
+        /// Those that were compared.
+        has: Vec<String>,
+    },
+    /// The format holds one table, and there are several.
+    #[error("a table of values holds rows of one table, and there are: {}", has.join(", "))]
+    OneTable {
+        /// They.
+        has: Vec<String>,
+    },
+    /// A bundle is damaged, and no row was handed out.
+    #[error("bundle '{}' is damaged or was changed, no row was handed out", path.display())]
+    RowsDamaged {
+        /// Its path.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        source: Damage,
+    },
+    /// A capsule is authentic, and yet no capsule.
+    #[error("the rows of '{label}' cannot be read")]
+    Capsule {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: CapsuleFault,
+    },
+    /// Rows could not be handed out.
+    #[error("cannot write rows")]
+    RowsUnwritten {
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The journal refused.
     #[error(transparent)]

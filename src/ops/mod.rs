@@ -6,6 +6,7 @@ mod command;
 mod continuity;
 mod environment;
 mod failure;
+mod gap;
 mod git;
 mod hook;
 mod in_place;
@@ -28,10 +29,13 @@ pub use command::{CommandFailure, Service, SiteCommand};
 pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};
 pub use environment::{Environment, OsEntropy, age_seconds, utc};
 pub use failure::Failure;
+pub use gap::{
+    CapsuleFault, ExportReport, ExportRows, GapSource, RecordedGap, RowCounts, RowFormat, RowTarget, recorded_gap, recorded_gaps,
+};
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use in_place::{
     InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
-    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
+    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, table_sentences, totals,
 };
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};

@@ -18,7 +18,7 @@ use crate::ops::{BackupReport, Failure, TableHistory, TableRecord};
 pub(super) const IN_PLACE: &str = "in-place";
 
 /// Which life of a database this is: each restore in place begins another one, whose parent is the one that the snapshot was taken of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Incarnation {
     /// The one that begins.
     pub number: u64,

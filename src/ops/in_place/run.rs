@@ -60,7 +60,7 @@ pub enum TargetResult {
 }
 
 /// Sums over the tables of a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
     /// Rows that only the live side had.
     pub lost: u64,
