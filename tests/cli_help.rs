@@ -4,8 +4,23 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 14] =
-    ["init", "backup", "verify", "restore", "gap", "list", "info", "key", "signer", "audit", "vault", "recover-text", "completions", "man"];
+const COMMANDS: [&str; 15] = [
+    "init",
+    "backup",
+    "verify",
+    "restore",
+    "gap",
+    "guard",
+    "list",
+    "info",
+    "key",
+    "signer",
+    "audit",
+    "vault",
+    "recover-text",
+    "completions",
+    "man",
+];
 /// Those that hold further commands, and these.
 const NESTED: [(&str, &[&str]); 6] = [
     ("restore", &["resolve"]),

@@ -179,6 +179,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
         reader.read("airkeep backup", &object);
     }
     in_place(&home, &mut reader);
+    guarded(&home, &mut reader);
     reader.finish(|name| !has_git && name.starts_with("git."));
 }
 
@@ -209,6 +210,13 @@ fn in_place(home: &Home, reader: &mut Reader) {
     let resolved = parsed(home, 0, &["restore", "resolve", "--vault", "place", "--json"]);
     assert_eq!(resolved["resolutions"][0]["recorded"], "success");
     reader.read("airkeep restore resolve", &resolved);
+}
+
+/// Guarded work that fails, so that everything is put back.
+fn guarded(home: &Home, reader: &mut Reader) {
+    drop(home.database("work.db"));
+    let guard = ["guard", "--db", "work.db", "--vault", "place", "--key-file", "key", "--json", "--", "sh", "-c", "exit 7"];
+    reader.read("airkeep guard", &parsed(home, 7, &guard));
 }
 
 /// A bundle whose manifest tells of an additional row, with an orphan that it does not mention.

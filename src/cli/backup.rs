@@ -176,7 +176,7 @@ fn text(report: &BackupReport, compression: Compression) -> String {
 
 /// Reads `LABEL=PATH` or `PATH`. What stands before the first `=` is meant as a label unless it has a dot or slash in front, as `./a=b.db`, or
 /// the whole is the name of a file.
-fn source(text: &OsStr) -> Result<SourceSpec, Explained> {
+pub fn source(text: &OsStr) -> Result<SourceSpec, Explained> {
     let illegal = |message: String| {
         Explained::new(Exit::Usage, message, Some("labels are NAME or tenants/NAME; to name a file with '=' in it, write ./FILE"))
     };

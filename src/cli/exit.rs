@@ -37,17 +37,25 @@ pub enum Exit {
     Chain,
     /// A bug.
     Bug,
+    /// Guard itself failed.
+    Guard,
+    /// The guarded command cannot be executed.
+    NotExecutable,
+    /// There is no such command to be guarded.
+    NoCommand,
     /// SIGHUP.
     HungUp,
     /// SIGINT, Ctrl-C.
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// What the guarded command ended with.
+    Command(u8),
 }
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Exit; 14] = [
+    pub const ALL: [Exit; 17] = [
         Exit::Success,
         Exit::Failed,
         Exit::Usage,
@@ -59,6 +67,9 @@ impl Exit {
         Exit::Unsupported,
         Exit::Chain,
         Exit::Bug,
+        Exit::Guard,
+        Exit::NotExecutable,
+        Exit::NoCommand,
         Exit::HungUp,
         Exit::Interrupted,
         Exit::Terminated,
@@ -80,6 +91,10 @@ impl Exit {
             Exit::Unsupported => 14,
             Exit::Chain => 16,
             Exit::Bug => 70,
+            Exit::Guard => 125,
+            Exit::NotExecutable => 126,
+            Exit::NoCommand => 127,
+            Exit::Command(code) => code,
             Exit::HungUp => 129,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
@@ -100,6 +115,10 @@ impl Exit {
             Exit::Unsupported => "not a database, or a format or limit that is not supported",
             Exit::Chain => "the journal is not to be believed: records were changed, removed or added",
             Exit::Bug => "a bug in airkeep",
+            Exit::Guard => "guard itself failed: the backup before, or putting databases back",
+            Exit::NotExecutable => "the guarded command cannot be executed",
+            Exit::NoCommand => "the guarded command was not found",
+            Exit::Command(_) => "what the guarded command ended with",
             Exit::HungUp => "stopped by SIGHUP, nothing left behind",
             Exit::Interrupted => "stopped by SIGINT (Ctrl-C), nothing left behind",
             Exit::Terminated => "stopped by SIGTERM, nothing left behind",
@@ -120,6 +139,10 @@ impl Exit {
             Exit::Unsupported => "unsupported",
             Exit::Chain => "chain",
             Exit::Bug => "bug",
+            Exit::Guard => "guard",
+            Exit::NotExecutable => "not-executable",
+            Exit::NoCommand => "no-command",
+            Exit::Command(_) => "command",
             Exit::HungUp => "hung-up",
             Exit::Interrupted => "interrupted",
             Exit::Terminated => "terminated",

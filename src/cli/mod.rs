@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod gap;
 mod gap_text;
+mod guard;
 mod info;
 mod init;
 mod json;
@@ -65,6 +66,7 @@ enum Command {
     Verify(verify::Arguments),
     Restore(Box<restore::Arguments>),
     Gap(gap::Arguments),
+    Guard(Box<guard::Arguments>),
     List(list::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),
@@ -146,6 +148,7 @@ fn run() -> Exit {
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json(), arguments.run()),
         Command::Gap(arguments) => ("gap", arguments.json(), arguments.run()),
+        Command::Guard(arguments) => ("guard", arguments.json, arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
@@ -191,8 +194,12 @@ fn open_restores(place: &Path) -> Vec<String> {
     let vault = if place.is_dir() { place } else { above() };
     let open = airkeep::ops::open_restores(vault).unwrap_or_default();
     let words = |open: airkeep::ops::OpenRestore| {
-        let targets: Vec<String> = open.targets.iter().map(|target| format!("'{}'", target.display())).collect();
         let advice = format!("unless it is still running: airkeep restore resolve --vault '{}'", vault.display());
+        if open.is_guard {
+            let bundle = open.record.subject.as_ref().map_or("", |subject| subject.file.as_str());
+            return format!("guarded work, begun {}, has not said how it ended; the state before is in '{bundle}'; {advice}", open.begun);
+        }
+        let targets: Vec<String> = open.targets.iter().map(|target| format!("'{}'", target.display())).collect();
         format!("the restore into {}, begun {}, has not said how it ended; {advice}", targets.join(", "), open.begun)
     };
     open.into_iter().map(words).collect()
@@ -219,6 +226,7 @@ impl Command {
             Command::Restore(arguments) => arguments.place(),
             Command::List(arguments) => arguments.place(),
             Command::Gap(arguments) => arguments.place(),
+            Command::Guard(arguments) => arguments.place(),
             Command::Info(arguments) => arguments.place(),
             Command::Key(arguments) => arguments.place(),
             Command::Signer(arguments) => arguments.place(),
@@ -243,7 +251,7 @@ impl Command {
             Command::Gap(arguments) => arguments.is_asked_for_text(),
             Command::Key(arguments) => arguments.is_list(),
             Command::Restore(arguments) => arguments.is_asked_for_text(),
-            Command::Backup(_) | Command::Verify(_) | Command::Vault(_) => false,
+            Command::Backup(_) | Command::Guard(_) | Command::Verify(_) | Command::Vault(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
+use airkeep::ops::InPlaceReport;
 use airkeep::{Keyring, Label, Restore, inspect};
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -16,6 +17,11 @@ use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
+
+/// What became of a restore in place: lines, and members of the JSON object.
+pub fn outcome_of(report: &InPlaceReport) -> (String, serde_json::Map<String, serde_json::Value>) {
+    (in_place::outcome_text(report), in_place::outcome_json(report))
+}
 
 /// Get databases back out of a bundle, into a folder or in the place of live ones
 ///

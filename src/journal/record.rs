@@ -24,6 +24,8 @@ pub enum Event {
     Restore,
     /// A restore took rows away.
     Gap,
+    /// Work on databases was guarded.
+    Guard,
     /// The key slots of a bundle were changed.
     Keys,
     /// The vault got another signing key.
@@ -44,12 +46,13 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 13] = [
+    pub const ALL: [Event; 14] = [
         Event::Init,
         Event::Backup,
         Event::Verify,
         Event::Restore,
         Event::Gap,
+        Event::Guard,
         Event::Keys,
         Event::Signer,
         Event::Prune,
@@ -68,6 +71,7 @@ impl Event {
             Event::Verify => "verify",
             Event::Restore => "restore",
             Event::Gap => "gap",
+            Event::Guard => "guard",
             Event::Keys => "keys",
             Event::Signer => "signer",
             Event::Prune => "prune",

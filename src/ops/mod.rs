@@ -8,6 +8,7 @@ mod environment;
 mod failure;
 mod gap;
 mod git;
+mod guard;
 mod hook;
 mod in_place;
 mod info;
@@ -32,6 +33,7 @@ pub use failure::Failure;
 pub use gap::{
     CapsuleFault, ExportReport, ExportRows, GapSource, RecordedGap, RowCounts, RowFormat, RowTarget, recorded_gap, recorded_gaps,
 };
+pub use guard::{Guard, GuardReport, Work};
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use in_place::{
     InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,

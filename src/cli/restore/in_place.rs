@@ -235,7 +235,8 @@ fn way_words(way: Way) -> &'static str {
     }
 }
 
-fn outcome_text(report: &InPlaceReport) -> String {
+/// The lines about targets that were replaced.
+pub fn outcome_text(report: &InPlaceReport) -> String {
     let mut text = String::new();
     if let Some(safety) = &report.safety {
         let _ = writeln!(text, "kept      {}", screen::escape(&safety.path.to_string_lossy()));

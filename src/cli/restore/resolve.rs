@@ -64,7 +64,12 @@ impl Arguments {
 
 fn text(resolution: &Resolution) -> String {
     let recorded = resolution.recorded.map_or("still open", |outcome| outcome.name());
-    let mut text = format!("restore   {}, begun {}: {recorded}\n", resolution.open.id, resolution.open.begun);
+    let open = &resolution.open;
+    let what = if open.is_guard { "guard" } else { "restore" };
+    let mut text = format!("{what:<10}{}, begun {}: {recorded}\n", open.id, open.begun);
+    if let Some(subject) = open.record.subject.as_ref().filter(|_| open.is_guard) {
+        let _ = writeln!(text, "before    {}", screen::escape(&subject.file));
+    }
     for target in &resolution.targets {
         let path = screen::escape(&target.path.to_string_lossy());
         let state = match &target.state {
@@ -85,7 +90,9 @@ fn text(resolution: &Resolution) -> String {
 
 fn object(resolution: &Resolution) -> Value {
     json!({
+        "kind": if resolution.open.is_guard { "guard" } else { "restore" },
         "restore": resolution.open.id,
+        "bundle": resolution.open.record.subject.as_ref().map(|subject| &subject.file),
         "begun": resolution.open.begun,
         "recorded": resolution.recorded.map(|outcome| outcome.name()),
         "targets": resolution.targets.iter().map(target).collect::<Vec<_>>(),

@@ -1,4 +1,4 @@
-//! Restores in place that were begun, and of which no record says how they ended.
+//! Restores in place, and guarded work, that were begun and of which no record says how they ended.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::record::in_place_details;
 use crate::bundle::UtcTime;
 use crate::files::{FileError, Folder};
-use crate::journal::{Outcome, Record, each_record};
+use crate::journal::{Event, Outcome, Record, each_record};
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct OpenRestore {
     pub id: String,
     /// When it was begun.
     pub begun: UtcTime,
+    /// Whether it is guarded work, which has no targets of its own.
+    pub is_guard: bool,
     /// Its targets.
     pub targets: Vec<PathBuf>,
     /// Whether something may have been replaced.
@@ -42,9 +44,18 @@ pub(super) fn open_in(records: &[Record]) -> Vec<OpenRestore> {
     open
 }
 
+/// The id of what a record is about, and whether it is guarded work.
+fn id_of(record: &Record) -> Option<(&str, bool)> {
+    match record.event {
+        Event::Guard => record.details.get("guard").and_then(Value::as_str).map(|id| (id, true)),
+        _ => in_place_details(record).map(|(id, _)| (id, false)),
+    }
+}
+
 /// Adds a restore that begins, and drops one that ends.
 fn take(open: &mut Vec<OpenRestore>, record: &Record) {
-    let Some((id, details)) = in_place_details(record) else { return };
+    let Some((id, is_guard)) = id_of(record) else { return };
+    let details = &record.details;
     let known = open.iter().position(|restore| restore.id == id);
     if record.outcome != Outcome::Intent {
         known.map(|place| open.remove(place));
@@ -62,7 +73,7 @@ fn take(open: &mut Vec<OpenRestore>, record: &Record) {
         }
         // Somebody else's journal must not fill the memory.
         None if open.len() < OPEN_MAX => {
-            open.push(OpenRestore { id: id.to_owned(), begun: record.time.clone(), targets, is_ready, record: record.clone() });
+            open.push(OpenRestore { id: id.to_owned(), begun: record.time.clone(), is_guard, targets, is_ready, record: record.clone() });
         }
         None => {}
     }

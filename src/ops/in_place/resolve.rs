@@ -92,6 +92,9 @@ impl Resolve {
     }
 
     fn resolve(&self, open: OpenRestore, vault: &Vault, environment: &mut Environment) -> Resolution {
+        if open.is_guard {
+            return self.close_guard(open, vault, environment);
+        }
         let sources = open.record.details.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
         let look = |source: &Value| self.look(source, open.is_ready);
         let targets: Vec<ResolvedTarget> = sources.iter().map(look).collect();
@@ -105,6 +108,15 @@ impl Resolve {
             self.record(&open, &sources, &targets, outcome, vault, environment);
         }
         Resolution { open, targets, recorded: outcome }
+    }
+
+    /// What killed work has done to its databases nobody can tell; where the state before is, the record says.
+    fn close_guard(&self, open: OpenRestore, vault: &Vault, environment: &mut Environment) -> Resolution {
+        let mut details = open.record.details.clone();
+        details.insert("recorded_late".to_owned(), true.into());
+        let note = Note { event: Event::Guard, outcome: Outcome::Unknown, subject: open.record.subject.clone(), details };
+        record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
+        Resolution { open, targets: Vec::new(), recorded: Some(Outcome::Unknown) }
     }
 
     fn look(&self, source: &Value, is_ready: bool) -> ResolvedTarget {

@@ -162,7 +162,7 @@ impl Prepared {
     fn require_none_open(&self, records: &[Record]) -> Result<(), Failure> {
         let is_in_the_way = |open: &&super::OpenRestore| {
             let shares = self.plan.targets.iter().any(|target| open.targets.contains(&target.path));
-            open.is_ready && shares && self.request.resolves.as_ref() != Some(&open.id)
+            !open.is_guard && open.is_ready && shares && self.request.resolves.as_ref() != Some(&open.id)
         };
         match open_in(records).iter().find(is_in_the_way) {
             None => Ok(()),

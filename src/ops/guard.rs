@@ -1,0 +1,127 @@
+//! Guard: a safety backup, then somebody's work on the databases, and the way back if that fails.
+//!
+//! The way back is a restore in place like any other: what the work had made of the databases goes into a safety bundle, with the
+//! append-only rows that it wrote. The work itself stands in the journal, before and after: who finds the first record alone knows that it
+//! was killed, and where the state before it is.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::command::Service;
+use super::progress::Progress;
+use super::recorder::{Note, record, subject};
+use super::{AppendOnly, Backup, BackupReport, Environment, Failure, InPlace, InPlaceReport};
+use crate::bundle::{Keyring, Kind};
+use crate::crypto::{encode_hex, random};
+use crate::database::Others;
+use crate::files::Folder;
+use crate::journal::{Event, Outcome};
+
+/// A request to guard work on databases.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// The backup that comes first; it becomes one of the kind [`Kind::PreMigration`].
+    pub backup: Backup,
+    /// What the work is called in the journal.
+    pub name: String,
+    /// Whether the databases are put back if the work fails.
+    pub restore: bool,
+    /// What becomes of others who have a database open when it is put back.
+    pub others: Others,
+    /// Tables whose rows are accounted for, as for [`InPlace::append_only`].
+    pub append_only: Vec<AppendOnly>,
+}
+
+/// How the work ended: well, or why not.
+pub type Work = Result<(), String>;
+
+/// What became of guarded work.
+#[derive(Debug)]
+pub struct GuardReport {
+    /// The state before.
+    pub backup: BackupReport,
+    /// How the work ended.
+    pub work: Work,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// What became of the databases, if the work failed and they were to be put back.
+    pub restored: Option<Result<InPlaceReport, Failure>>,
+}
+
+impl Guard {
+    /// A guard around work with these defaults: databases are put back, and nobody else may use them then.
+    pub fn new(backup: Backup, name: impl Into<String>) -> Guard {
+        Guard { backup, name: name.into(), restore: true, others: Others::Refuse, append_only: Vec::new() }
+    }
+
+    /// Backs up, has the work done, and puts the databases back if it fails.
+    ///
+    /// # Errors
+    /// The backup failed, or could not be announced: the work was not begun.
+    pub fn run(&self, ring: Keyring, environment: &mut Environment, work: impl FnOnce() -> Work) -> Result<GuardReport, Failure> {
+        let backup = Backup { kind: Kind::PreMigration, ..self.backup.clone() }.run(&ring, environment)?;
+        let id = encode_hex(&random::<8>(&mut *environment.entropy));
+        if !self.record(&id, &backup, Outcome::Intent, &json!({}), environment) {
+            return Err(Failure::NotAnnounced);
+        }
+        let begun = Instant::now();
+        let work = work();
+        let duration_ms = begun.elapsed().as_millis() as u64;
+        // From here on nobody stops it: a signal that ended the work must not keep the databases from being put back.
+        environment.progress = Arc::new(Unstoppable(Arc::clone(&environment.progress)));
+        let outcome = if work.is_ok() { Outcome::Success } else { Outcome::Failure };
+        self.record(&id, &backup, outcome, &json!({ "duration_ms": duration_ms, "error": work.as_ref().err() }), environment);
+        let restored = match &work {
+            Err(why) if self.restore => Some(self.put_back(&backup, ring, why, environment)),
+            _ => None,
+        };
+        Ok(GuardReport { backup, work, duration_ms, restored })
+    }
+
+    fn put_back(&self, backup: &BackupReport, ring: Keyring, why: &str, environment: &mut Environment) -> Result<InPlaceReport, Failure> {
+        let failed = format!("guarded work failed: {}: {why}", self.name);
+        environment.reason = Some(environment.reason.take().map_or(failed.clone(), |reason| format!("{reason}; {failed}")));
+        let mut request = InPlace::new(&backup.path);
+        request.vault = Some(self.backup.vault.clone());
+        request.others = self.others;
+        request.append_only.clone_from(&self.append_only);
+        request.signing_key.clone_from(&self.backup.signing_key);
+        request.busy_timeout = self.backup.busy_timeout;
+        request.scratch.clone_from(&self.backup.scratch);
+        request.compression = self.backup.compression;
+        // What the work made of a database may be anything; it is put back because it is wrong.
+        (request.accept_other, request.accept_corrupt) = (true, true);
+        request.service = Service::default();
+        request.prepare(&ring, environment)?.run(ring, environment)
+    }
+
+    fn record(&self, id: &str, backup: &BackupReport, outcome: Outcome, more: &Value, environment: &mut Environment) -> bool {
+        let mut details = json!({ "guard": id, "work": self.name });
+        details.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        let note = Note::new(Event::Guard, outcome, Some(subject(&backup.core, &backup.path)), details);
+        record(Folder::above(&backup.path).ok().as_ref(), self.backup.signing_key.as_ref(), note, environment)
+    }
+}
+
+/// Tells everything on, and never stops.
+struct Unstoppable(Arc<dyn Progress>);
+
+impl Progress for Unstoppable {
+    fn begin(&self, phase: &str, total_bytes: Option<u64>) {
+        self.0.begin(phase, total_bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.0.advance(bytes);
+    }
+
+    fn end(&self) {
+        self.0.end();
+    }
+
+    fn note(&self, step: &str) {
+        self.0.note(step);
+    }
+}
