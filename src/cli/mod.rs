@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod completions;
 mod databases;
+mod demo;
 mod exit;
 mod explain;
 mod export;
@@ -73,6 +74,7 @@ enum Command {
     RecoverText(recover_text::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    Demo(demo::Arguments),
 }
 
 const ABOUT: &str = "Encrypted, verifiable backups of live SQLite databases that open with stock tools";
@@ -153,6 +155,7 @@ fn run() -> Exit {
         Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
         Command::Completions(arguments) => ("completions", arguments.json, arguments.run()),
         Command::Man(arguments) => ("man", arguments.json, arguments.run()),
+        Command::Demo(arguments) => ("demo", arguments.json, arguments.run()),
     };
     signals::end_at_once();
     match result {
@@ -200,6 +203,7 @@ impl Command {
             | Command::Audit(_)
             | Command::Info(_)
             | Command::RecoverText(_)
+            | Command::Demo(_)
             | Command::Completions(_) => true,
             Command::Man(arguments) => arguments.is_printed(),
             Command::Gap(arguments) => arguments.is_asked_for_text(),

@@ -24,6 +24,7 @@ mod logical;
 mod options;
 mod pages;
 mod recover;
+pub mod sample;
 mod source;
 mod sql;
 mod vfs;

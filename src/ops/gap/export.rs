@@ -95,7 +95,7 @@ impl ExportRows {
     pub fn run(&self, ring: &Keyring, stream: &mut dyn Write, environment: &mut Environment) -> Result<ExportReport, Failure> {
         let result = heed(&environment.progress.clone(), self.export(ring, stream, environment));
         let note = match &result {
-            Ok(report) => self.note(&report.core, Outcome::Success, &report.label, json!({ "tables": report.tables })),
+            Ok(report) => self.note(&report.core, Outcome::Success, &report.label, &json!({ "tables": report.tables })),
             // There is nothing to be told of a bundle that is not there.
             Err(Failure::NoBundle { .. }) => return result,
             Err(failure) => Note::failure(Event::ExportRows, None, failure),
@@ -108,7 +108,7 @@ impl ExportRows {
         record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
     }
 
-    fn note(&self, core: &PublicCore, outcome: Outcome, label: &Label, more: Value) -> Note {
+    fn note(&self, core: &PublicCore, outcome: Outcome, label: &Label, more: &Value) -> Note {
         let to = match &self.to {
             RowTarget::File(path) => path.to_string_lossy().into_owned(),
             RowTarget::Stream => "-".to_owned(),
@@ -130,10 +130,10 @@ impl ExportRows {
         };
         let chosen = self.choose(manifest)?;
         let mut opened = Opened { medium, front, unlocked };
-        let intent = self.note(&opened.front.core, Outcome::Intent, &chosen.label, json!({}));
+        let intent = self.note(&opened.front.core, Outcome::Intent, &chosen.label, &json!({}));
         self.record(intent, environment);
         let all = match &self.to {
-            RowTarget::File(path) => self.into_file(path, &chosen, &mut opened, environment)?,
+            RowTarget::File(path) => self.write_file(path, &chosen, &mut opened, environment)?,
             RowTarget::Stream => {
                 self.pass(&chosen, &mut std::io::sink(), &mut opened, environment)?;
                 go_on(&progress)?;
@@ -180,7 +180,7 @@ impl ExportRows {
         }
     }
 
-    fn into_file(
+    fn write_file(
         &self,
         path: &Path,
         chosen: &Chosen,
