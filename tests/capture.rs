@@ -460,7 +460,6 @@ fn makes_no_rollback_mode_writer_fail_that_waits_five_seconds() {
 #[test]
 fn can_be_handed_to_another_thread() {
     fn is_send<T: Send>() {}
-    is_send::<Capture>();
     is_send::<airkeep::database::Image>();
     is_send::<DatabaseError>();
 }

@@ -369,3 +369,25 @@ fn plays_a_role_for_another_test() {
         other => panic!("no role {other}"),
     }
 }
+
+#[test]
+fn what_was_read_under_the_lock_does_not_hinder_the_installation() {
+    for (name, sql) in [
+        ("nothing", ""),
+        ("transaction", "BEGIN; PRAGMA schema_version; ROLLBACK"),
+        ("rows", "BEGIN; SELECT count(*) FROM t; ROLLBACK"),
+        ("dbpage", "BEGIN; SELECT sum(length(data)) FROM sqlite_dbpage; ROLLBACK"),
+        ("check", "BEGIN; PRAGMA quick_check; ROLLBACK"),
+        ("sorted", "BEGIN; SELECT count(*) FROM (SELECT v FROM t ORDER BY v, mark); ROLLBACK"),
+    ] {
+        for page_size in [1024, 4096] {
+            let (place, image) = Place::with_image();
+            fill(&place.target, "old", "wal", page_size, 300);
+            let installation = Installation::lock(&place.target, &image, &refusing(), &mut Filler).expect("lock");
+            installation.present().expect("present").execute_batch(sql).expect("read");
+            let installed = installation.install(&refusing(), &mut Filler);
+            let installed = installed.unwrap_or_else(|error| panic!("{name}, {page_size}: {}", support::causes(&error)));
+            assert_eq!(installed.release().expect("release").comparison, Comparison::Equal, "{name}, {page_size}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! `airkeep audit`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::Environment;
 use airkeep::bundle::UtcTime;
@@ -130,6 +130,16 @@ impl Arguments {
             Action::Continuity(watched) => watched.json,
             Action::Export(export) => export.json,
         }
+    }
+
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        Some(match &self.action {
+            Action::Show(show) => &show.vault.vault,
+            Action::Verify(verify) => &verify.vault.vault,
+            Action::Continuity(watched) => &watched.vault.vault,
+            Action::Export(export) => &export.vault.vault,
+        })
     }
 
     /// Runs the command.

@@ -91,6 +91,11 @@ enum Check {
 }
 
 impl Arguments {
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        Some(&self.vault)
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let sources = self.databases.iter().map(|text| source(text)).collect::<Result<Vec<_>, _>>()?;

@@ -144,7 +144,9 @@ impl Exit {
             | Failure::NoReason => Exit::Usage,
             Failure::Target { source, .. } => Exit::of_database(source),
             Failure::Install { source, .. } => Exit::of_install(source),
-            Failure::Gap { .. } | Failure::NotAnnounced | Failure::NotStopped { .. } => Exit::Failed,
+            Failure::Gap { .. } | Failure::Graft { .. } | Failure::Marker { .. } | Failure::NotAnnounced | Failure::NotStopped { .. } => {
+                Exit::Failed
+            }
             Failure::Unsound { .. } | Failure::CorruptSnapshot { .. } => Exit::Integrity,
             Failure::NoSafety { source } => Exit::of(source),
             Failure::Vault(error) => Exit::of_vault(error),

@@ -99,6 +99,8 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::OneTable { .. } => Some("name one of them with --table, or use --format jsonl"),
         Failure::RowsDamaged { .. } => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
         Failure::Capsule { .. } => Some("--format jsonl hands out the lines as they are; a newer release of airkeep may read them"),
+        Failure::Graft { .. } => Some("restore without --graft: the rows are in the safety bundle, 'airkeep gap export' hands them out"),
+        Failure::Marker { .. } => Some("look at the table's schema, and give it all that it insists on"),
         Failure::Journal(JournalError::Damaged { .. }) => {
             Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")
         }

@@ -4,7 +4,7 @@ mod export;
 mod show;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::ops::{RecordedGap, recorded_gap, recorded_gaps};
 use clap::{Args, Subcommand};
@@ -88,6 +88,15 @@ impl Arguments {
             Action::Show(show) => show.vault.json,
             Action::Export(export) => export.json,
         }
+    }
+
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        Some(match &self.action {
+            Action::List(list) => &list.vault.vault,
+            Action::Show(show) => &show.vault.vault,
+            Action::Export(export) => export.bundle(),
+        })
     }
 
     /// Whether the output is an answer, and not only news.

@@ -1,7 +1,7 @@
 //! `airkeep info`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::bundle::{Manifest, Source};
 use airkeep::inspect;
@@ -32,6 +32,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        Some(&self.bundle)
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let ring = self.keys.ring(Purpose::OnlyNamed)?;

@@ -1,6 +1,6 @@
 //! `airkeep init`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::Init;
 use airkeep::bundle::SetName;
@@ -38,6 +38,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        Some(&self.vault)
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };

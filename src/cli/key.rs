@@ -114,6 +114,16 @@ impl Arguments {
         matches!(self.action, Action::List(_))
     }
 
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        match &self.action {
+            Action::List(targets) => Some(&targets.target),
+            Action::Add(add) | Action::Rotate(add) => Some(&add.targets.target),
+            Action::Remove(remove) => Some(&remove.targets.target),
+            Action::New(_) => None,
+        }
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         match self.action {

@@ -1,6 +1,6 @@
 //! `airkeep list`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use airkeep::ops::{Listed, Listing, age_seconds, list};
@@ -27,6 +27,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        Some(&self.vault)
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let listing = list(&self.vault)?;

@@ -34,6 +34,7 @@ mod vault;
 mod verify;
 
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -63,7 +64,7 @@ enum Command {
     Init(init::Arguments),
     Backup(backup::Arguments),
     Verify(verify::Arguments),
-    Restore(restore::Arguments),
+    Restore(Box<restore::Arguments>),
     Gap(gap::Arguments),
     List(list::Arguments),
     Info(info::Arguments),
@@ -140,6 +141,7 @@ fn run() -> Exit {
     };
     let _ = DISPLAY.set(Display::start(verbosity));
     let is_silent = verbosity == Verbosity::Quiet && !arguments.command.is_asked_for_text();
+    let place = arguments.command.place().map(Path::to_owned);
     let (name, wants_json, result) = match arguments.command {
         Command::Init(arguments) => ("init", arguments.json, arguments.run()),
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
@@ -158,8 +160,10 @@ fn run() -> Exit {
         Command::Demo(arguments) => ("demo", arguments.json, arguments.run()),
     };
     signals::end_at_once();
+    let open = place.map_or_else(Vec::new, |place| open_restores(&place));
     match result {
-        Ok(report) => {
+        Ok(mut report) => {
+            report.warnings.extend(open);
             for warning in &report.warnings {
                 screen::warning_line(warning);
             }
@@ -177,8 +181,24 @@ fn run() -> Exit {
                 None => Exit::Failed,
             }
         }
-        Err(explained) => fail(Some(name), &explained, wants_json),
+        Err(explained) => {
+            open.iter().for_each(|warning| screen::warning_line(warning));
+            fail(Some(name), &explained, wants_json)
+        }
     }
+}
+
+/// Restores in place that did not say how they ended: every command tells of them, since what they left needs looking at.
+fn open_restores(place: &Path) -> Vec<String> {
+    let above = || place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let vault = if place.is_dir() { place } else { above() };
+    let open = airkeep::ops::open_restores(vault).unwrap_or_default();
+    let words = |open: airkeep::ops::OpenRestore| {
+        let targets: Vec<String> = open.targets.iter().map(|target| format!("'{}'", target.display())).collect();
+        let advice = format!("unless it is still running: airkeep restore resolve --vault '{}'", vault.display());
+        format!("the restore into {}, begun {}, has not said how it ended; {advice}", targets.join(", "), open.begun)
+    };
+    open.into_iter().map(words).collect()
 }
 
 /// What every command works in: the system, watched by this program's display and stopped by its signals.
@@ -193,6 +213,24 @@ fn environment() -> Environment {
 static DISPLAY: OnceLock<Arc<Display>> = OnceLock::new();
 
 impl Command {
+    /// Where it works: a vault, or a bundle in one.
+    fn place(&self) -> Option<&Path> {
+        match self {
+            Command::Init(arguments) => arguments.place(),
+            Command::Backup(arguments) => arguments.place(),
+            Command::Verify(arguments) => arguments.place(),
+            Command::Restore(arguments) => arguments.place(),
+            Command::Gap(arguments) => arguments.place(),
+            Command::List(arguments) => arguments.place(),
+            Command::Info(arguments) => arguments.place(),
+            Command::Key(arguments) => arguments.place(),
+            Command::Signer(arguments) => arguments.place(),
+            Command::Audit(arguments) => arguments.place(),
+            Command::Vault(arguments) => arguments.place(),
+            Command::RecoverText(_) | Command::Completions(_) | Command::Man(_) | Command::Demo(_) => None,
+        }
+    }
+
     /// Whether its output is what a person wants, and not only the news that all went well.
     fn is_asked_for_text(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@ mod in_place;
 mod into;
 mod resolve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::{Keyring, Label, Restore, inspect};
 use clap::{ArgGroup, Args, Subcommand};
@@ -81,6 +81,14 @@ impl Arguments {
     /// Whether the output is an answer, and not only news.
     pub fn is_asked_for_text(&self) -> bool {
         self.command.is_some() || self.place.is_dry_run()
+    }
+
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        match &self.command {
+            Some(Command::Resolve(_)) => None, // it tells by itself
+            None => self.place.vault().or(self.bundle.as_deref()),
+        }
     }
 
     /// Runs the command.

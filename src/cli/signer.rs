@@ -1,7 +1,7 @@
 //! `airkeep signer`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::ops::{SignerReport, rotate_signer, show_signer};
 use clap::{Args, Subcommand};
@@ -55,6 +55,12 @@ impl Arguments {
         match &self.action {
             Action::Show(signer) | Action::Rotate(signer) => signer.json,
         }
+    }
+
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        let (Action::Show(signer) | Action::Rotate(signer)) = &self.action;
+        Some(&signer.vault)
     }
 
     /// Runs the command.

@@ -1,7 +1,7 @@
 //! `airkeep vault`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airkeep::ops::{Rebuild, RebuildReport};
 use clap::{Args, Subcommand};
@@ -52,6 +52,12 @@ impl Arguments {
     pub fn json(&self) -> bool {
         let Action::Rebuild(target) = &self.action;
         target.json
+    }
+
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        let Action::Rebuild(target) = &self.action;
+        Some(&target.vault)
     }
 
     /// Runs the command.

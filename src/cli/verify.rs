@@ -55,6 +55,11 @@ pub struct Arguments {
 type Judged = (PathBuf, Result<Verification, Explained>);
 
 impl Arguments {
+    /// Where it works: a vault, or a bundle in one.
+    pub fn place(&self) -> Option<&Path> {
+        self.targets.first().map(PathBuf::as_path)
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let targets: Vec<Result<PathBuf, Judged>> = self.targets.iter().flat_map(|target| expand(target)).collect();

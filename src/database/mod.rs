@@ -15,12 +15,14 @@ mod compare;
 mod continuity;
 mod facts;
 mod gap;
+mod graft;
 mod hardened;
 mod header;
 mod image;
 mod install;
 mod live;
 mod logical;
+mod marker;
 mod options;
 mod pages;
 mod recover;
@@ -39,6 +41,7 @@ pub use gap::{
     AppendOnlyTable, Certainty, Declaration, Doubt, GapError, GapTable, Presence, Side, TimeFormat, TimeRange, choose_append_only, gap,
     infer_append_only,
 };
+pub use graft::{GraftError, Grafted, Sequence, can_graft, graft, sequences_of};
 pub use hardened::harden;
 pub use image::{Access, Image};
 pub use install::{
@@ -46,6 +49,7 @@ pub use install::{
     keep_journal_mode, standing_of,
 };
 pub use logical::{TableHash, table_hash, table_hash_of_first};
+pub use marker::{Marker, MarkerError, MarkerFacts, MarkerSyntaxError, mark, try_marker};
 pub use options::{CaptureOptions, PagePreference};
 
 use std::path::PathBuf;

@@ -321,10 +321,19 @@ fn note_of(problem: &EndProblem, entry: &Entry) -> Entry {
 /// What the file system says.
 pub fn records_in(folder: &Folder) -> Result<Vec<Record>, FileError> {
     let mut records = Vec::new();
-    if folder.has(JOURNAL)? {
-        chain::each_line(folder, |_, line| records.extend(line.and_then(record::parse_unverified)))?;
-    }
+    each_record(folder, |record| records.push(record))?;
     Ok(records)
+}
+
+/// As [`records_in`], one after the other: for who needs few of many.
+///
+/// # Errors
+/// What the file system says.
+pub fn each_record(folder: &Folder, mut take: impl FnMut(Record)) -> Result<(), FileError> {
+    if folder.has(JOURNAL)? {
+        chain::each_line(folder, |_, line| line.and_then(record::parse_unverified).into_iter().for_each(&mut take))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

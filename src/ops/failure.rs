@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::{BundleError, Damage, Label, SetName, UtcTime};
 use crate::crypto::PublicKey;
-use crate::database::{DatabaseError, GapError, InstallError};
+use crate::database::{DatabaseError, GapError, GraftError, InstallError, MarkerError};
 use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
@@ -206,6 +206,22 @@ pub enum Failure {
         label: Label,
         /// Why.
         source: GapError,
+    },
+    /// Lost rows cannot go back.
+    #[error("the rows that restoring '{label}' takes away cannot be put back, and nothing was replaced")]
+    Graft {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: GraftError,
+    },
+    /// The marker cannot be written.
+    #[error("the marker cannot be written into '{label}', and nothing was replaced")]
+    Marker {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: MarkerError,
     },
     /// A snapshot is not what its manifest says.
     #[error("the snapshot of '{label}' is not what the bundle says of it: {what}")]

@@ -5,6 +5,7 @@
 //! bundle and read back; only then the first target changes. What each step leaves when it is killed: nothing but records, up to
 //! the first installation, and from then on what [`resolve`](super::Resolve) finds out from the record before.
 
+mod complete;
 mod gap;
 mod held;
 mod images;
@@ -14,6 +15,7 @@ mod plan;
 mod record;
 mod resolve;
 mod run;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,12 +25,13 @@ pub use plan::{Plan, PlannedTarget, Present};
 pub use record::Incarnation;
 pub use resolve::{Resolution, Resolve, ResolvedTarget, TargetState};
 pub use run::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
+pub use words::gap_sentences;
 
 use super::command::Service;
 use super::{AppendOnly, Environment, Failure, SigningKeyPlace};
 use crate::bundle::{Compression, Front, Keyring, Label, Manifest, PublicCore, Source, TrustedSigners};
 use crate::crypto::{encode_hex, random};
-use crate::database::{Image, Links, Others};
+use crate::database::{Image, Links, Marker, Others};
 use crate::files::Folder;
 use crate::vault::identity_in;
 
@@ -51,6 +54,10 @@ pub struct InPlace {
     pub omit_safety: bool,
     /// Tables that only grow, else those on record, else those that protect themselves by triggers.
     pub append_only: Vec<AppendOnly>,
+    /// Whether lost rows go back into the restored database.
+    pub graft: bool,
+    /// A row of the application's own that says what was lost.
+    pub marker: Option<Marker>,
     /// A number under which others know of this.
     pub ticket: Option<String>,
     /// Who else is to be stopped and started.
@@ -103,6 +110,8 @@ impl InPlace {
             links: Links::Refuse,
             omit_safety: false,
             append_only: Vec::new(),
+            graft: false,
+            marker: None,
             ticket: None,
             service: Service::default(),
             signers: TrustedSigners::default(),

@@ -35,7 +35,7 @@ pub use gap::{
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use in_place::{
     InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
-    TargetOutcome, TargetResult, TargetState, Totals, open_restores, totals,
+    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
 };
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};

@@ -104,6 +104,8 @@ pub(super) fn heed<T>(progress: &Arc<dyn Progress>, result: Result<T, Failure>) 
         | Failure::Target { .. }
         | Failure::Install { .. }
         | Failure::Gap { .. }
+        | Failure::Graft { .. }
+        | Failure::Marker { .. }
         | Failure::NoSafety { .. }
             if progress.is_cancelled() =>
         {

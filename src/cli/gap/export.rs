@@ -65,6 +65,10 @@ enum Form {
 }
 
 impl Arguments {
+    pub(super) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
     pub(super) fn run(self) -> Result<Report, Explained> {
         let is_stream = self.to == Path::new("-");
         if is_stream && self.json {

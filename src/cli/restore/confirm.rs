@@ -6,15 +6,17 @@ use crate::cli::exit::Exit;
 use crate::cli::explain::Explained;
 use crate::cli::{screen, signals};
 
-/// Asks the person at the terminal; where there is none, somebody has to have said so before.
-pub fn ask(question: &str) -> Result<(), Explained> {
-    if !stdin().is_terminal() {
-        return Err(Explained::new(
-            Exit::Usage,
-            "there is nobody to ask, and nothing was replaced",
-            Some("add --force if the plan is right"),
-        ));
+/// Where there is nobody to ask, somebody has to have said so before.
+pub fn require_somebody() -> Result<(), Explained> {
+    let hint = "look at the plan with --dry-run, then add --force";
+    match stdin().is_terminal() {
+        true => Ok(()),
+        false => Err(Explained::new(Exit::Usage, "there is nobody to ask, and nothing was replaced", Some(hint))),
     }
+}
+
+/// Asks the person at the terminal.
+pub fn ask(question: &str) -> Result<(), Explained> {
     screen::print_error(&format!("{question} [y/N] "));
     let stopped = || Explained::new(signalled(), "interrupted, nothing was replaced", None);
     signals::wait_for_input(stdin()).map_err(|_| {

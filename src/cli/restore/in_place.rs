@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airkeep::bundle::PublicCore;
-use airkeep::database::{Comparison, InstallReport, Links, Others, Way};
+use airkeep::database::{Comparison, InstallReport, Links, Marker, Others, Way};
 use airkeep::ops::{
     InPlace, InPlaceReport, Plan, PlannedTarget, Present, Service, SigningKeyPlace, SiteCommand, TargetOutcome, TargetResult,
 };
@@ -39,6 +39,14 @@ pub struct PlaceArguments {
     /// that ends in .json holds a list
     #[arg(long, value_name = "[LABEL:]TABLE|FILE.json", requires = "place")]
     append_only: Vec<String>,
+    /// Put the lost rows of append-only tables back into the restored database, with their keys and values
+    #[arg(long, requires = "place")]
+    graft: bool,
+    /// Write one row into the application's own audit table, as the application would: {lost} {altered} {resurrected} {tables} {first}
+    /// {last} {bundle} {snapshot} {time} {operator} {reason} {gap} stand for what there is to tell; a backslash takes the meaning
+    /// from a comma
+    #[arg(long, value_name = "TABLE:COLUMN=VALUE,…", requires = "place", value_parser = Marker::parse)]
+    marker: Option<Marker>,
     /// A number under which others know of this; stands in the journal
     #[arg(long, value_name = "TEXT", requires = "place")]
     ticket: Option<String>,
@@ -74,6 +82,11 @@ impl PlaceArguments {
         self.dry_run
     }
 
+    /// The vault, if one was named.
+    pub fn vault(&self) -> Option<&Path> {
+        self.vault.as_deref()
+    }
+
     /// The request that the flags make.
     pub fn request(
         &self,
@@ -83,6 +96,9 @@ impl PlaceArguments {
         signers: TrustedSigners,
         signing_key: Option<SigningKeyPlace>,
     ) -> Result<InPlace, Explained> {
+        if !self.force && !self.dry_run {
+            confirm::require_somebody()?;
+        }
         let mut request = InPlace::new(bundle);
         request.labels = labels;
         request.onto = onto;
@@ -93,6 +109,8 @@ impl PlaceArguments {
         for text in &self.append_only {
             request.append_only.extend(append_only::parse(text)?);
         }
+        request.graft = self.graft;
+        request.marker.clone_from(&self.marker);
         request.ticket.clone_from(&self.ticket);
         request.service = Service { stop: self.stop_with.clone(), start: self.start_with.clone() };
         request.signers = signers;

@@ -88,6 +88,9 @@ impl Exclusive {
         drop(backup);
         if self.is_wal {
             self.set_journal_mode("wal")?;
+            // Where sqlite_dbpage was read on this connection before, the change of mode leaves SQLite's tree (3.54) in a read transaction that
+            // no statement owns, and the checkpoint says "locked". A transaction of our own ends it.
+            self.connection.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema; COMMIT").map_err(failed)?;
             // Not left to others: a WAL of the size of the database would be theirs to carry, and to misplace.
             let blocked: i64 = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
             if blocked != 0 {

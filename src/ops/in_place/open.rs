@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::record::in_place_details;
 use crate::bundle::UtcTime;
 use crate::files::{FileError, Folder};
-use crate::journal::{Outcome, Record, records_in};
+use crate::journal::{Outcome, Record, each_record};
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -29,31 +29,43 @@ pub struct OpenRestore {
 /// # Errors
 /// The journal cannot be read.
 pub fn open_restores(vault: &Path) -> Result<Vec<OpenRestore>, FileError> {
-    match vault.canonicalize() {
-        Ok(path) => Ok(open_in(&records_in(&Folder::open(&path)?)?)),
-        Err(_) => Ok(Vec::new()),
+    let mut open = Vec::new();
+    if let Ok(path) = vault.canonicalize() {
+        each_record(&Folder::open(&path)?, |record| take(&mut open, &record))?;
     }
+    Ok(open)
 }
 
 pub(super) fn open_in(records: &[Record]) -> Vec<OpenRestore> {
-    let mut open: Vec<OpenRestore> = Vec::new();
-    for record in records {
-        let Some((id, details)) = in_place_details(record) else { continue };
-        if record.outcome != Outcome::Intent {
-            open.retain(|restore| restore.id != id);
-            continue;
-        }
-        let sources = details.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let targets = sources.iter().filter_map(|source| source["to"].as_str()).map(PathBuf::from).collect();
-        let is_ready = details.get("stage").and_then(Value::as_str) == Some("ready");
-        match open.iter_mut().find(|restore| restore.id == id) {
-            Some(restore) => {
-                restore.is_ready |= is_ready;
-                restore.targets = targets;
-                restore.record = record.clone();
-            }
-            None => open.push(OpenRestore { id: id.to_owned(), begun: record.time.clone(), targets, is_ready, record: record.clone() }),
-        }
-    }
+    let mut open = Vec::new();
+    records.iter().for_each(|record| take(&mut open, record));
     open
 }
+
+/// Adds a restore that begins, and drops one that ends.
+fn take(open: &mut Vec<OpenRestore>, record: &Record) {
+    let Some((id, details)) = in_place_details(record) else { return };
+    let known = open.iter().position(|restore| restore.id == id);
+    if record.outcome != Outcome::Intent {
+        known.map(|place| open.remove(place));
+        return;
+    }
+    let sources = details.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let targets = sources.iter().filter_map(|source| source["to"].as_str()).map(PathBuf::from).collect();
+    let is_ready = details.get("stage").and_then(Value::as_str) == Some("ready");
+    match known {
+        Some(place) => {
+            let restore = &mut open[place];
+            restore.is_ready |= is_ready;
+            restore.targets = targets;
+            restore.record = record.clone();
+        }
+        // Somebody else's journal must not fill the memory.
+        None if open.len() < OPEN_MAX => {
+            open.push(OpenRestore { id: id.to_owned(), begun: record.time.clone(), targets, is_ready, record: record.clone() });
+        }
+        None => {}
+    }
+}
+
+const OPEN_MAX: usize = 100;

@@ -69,6 +69,7 @@ impl Prepared {
         self.plan.vault = self.request.vault_path();
         let histories = histories_in(&self.plan.vault);
         let later = LaterRows::find(&self.plan.vault, &self.core, &self.manifest, ring);
+        self.require_marker_place()?;
         let images = std::mem::take(&mut self.images);
         let mut targets: Vec<PlannedTarget> = Vec::new();
         for ready in &images {
@@ -117,13 +118,17 @@ impl Prepared {
             Ok(capture) => {
                 self.require_same(ready, &path, capture.facts())?;
                 let gap = self.gap_of(ready, &LiveSide::Read(capture.connection()), histories, later, environment)?;
+                self.require_completable(ready, &gap, environment)?;
                 (Present::Live(Box::new(capture.facts().clone())), Some(gap.record))
             }
             Err(DatabaseError::Missing { .. }) => {
-                (Present::Missing, Some(self.gap_of(ready, &LiveSide::Missing, histories, later, environment)?.record))
+                let gap = self.gap_of(ready, &LiveSide::Missing, histories, later, environment)?;
+                self.require_completable(ready, &gap, environment)?;
+                (Present::Missing, Some(gap.record))
             }
             Err(error @ (DatabaseError::NotADatabase { .. } | DatabaseError::Corrupt { .. })) => {
                 let gap = self.gap_of(ready, &LiveSide::Unreadable, histories, later, environment)?;
+                self.require_completable(ready, &gap, environment)?;
                 (Present::Unopenable(error.to_string()), Some(gap.record))
             }
             Err(DatabaseError::Locked { .. }) if self.request.service.stop.is_some() => (Present::Locked, None),

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::Prepared;
 use super::held::HeldTarget;
 use super::run::{TargetOutcome, TargetResult};
-use crate::bundle::{Id, Label};
+use super::words::gap_sentences;
+use crate::bundle::{Id, Label, SourceGap};
 use crate::crypto::Digest;
 use crate::database::{Access, Way, table_hash};
 use crate::journal::{Event, Outcome, Record};
@@ -67,7 +68,7 @@ pub(super) fn safety_record(safety: Option<&BackupReport>) -> Value {
 }
 
 impl Prepared {
-    fn note(&self, event: Event, outcome: Outcome, more: Value) -> Note {
+    fn note(&self, event: Event, outcome: Outcome, more: &Value) -> Note {
         let mut details = json!({
             "mode": IN_PLACE,
             "restore": self.id,
@@ -88,22 +89,29 @@ impl Prepared {
             .map(|target| json!({ "label": target.source.label, "to": target.path.to_string_lossy(), "captured_at": target.source.captured_at }))
             .collect();
         let without_safety = self.request.omit_safety;
-        self.note(Event::Restore, Outcome::Intent, json!({ "stage": "begun", "sources": sources, "without_safety": without_safety }))
+        self.note(Event::Restore, Outcome::Intent, &json!({ "stage": "begun", "sources": sources, "without_safety": without_safety }))
     }
 
     /// That the next thing is to replace: what it takes to find out later how far it came.
-    pub(super) fn ready(&self, held: &[HeldTarget<'_>], safety: Option<&BackupReport>, watched: &[TableRecord]) -> Note {
-        let sources: Vec<Value> = held.iter().map(ready_source).collect();
+    pub(super) fn ready(
+        &self,
+        held: &[HeldTarget<'_>],
+        safety: Option<&BackupReport>,
+        watched: &[TableRecord],
+        records: &[Record],
+    ) -> Note {
+        let incarnation = |target: &HeldTarget<'_>| Incarnation::of(&target.ready.source.label, self.core.id, records);
+        let sources: Vec<Value> = held.iter().map(|target| ready_source(target, incarnation(target))).collect();
         let more = json!({ "stage": "ready", "sources": sources, "safety": safety_record(safety), "append_only": watched });
-        self.note(Event::Restore, Outcome::Intent, more)
+        self.note(Event::Restore, Outcome::Intent, &more)
     }
 
     /// What it took away, or would have.
     pub(super) fn gap_note(&self, outcomes: &[TargetOutcome], safety: Option<&BackupReport>) -> Note {
         let replaced = outcomes.iter().filter(|outcome| outcome.is_replaced());
         let sources: Vec<Value> =
-            replaced.map(|outcome| json!({ "label": outcome.label, "to": outcome.path.to_string_lossy(), "gap": outcome.gap })).collect();
-        let mut note = self.note(Event::Gap, Outcome::Success, json!({ "sources": sources, "safety": safety_record(safety) }));
+            replaced.map(|outcome| json!({ "label": outcome.label, "to": outcome.path.to_string_lossy(), "way": way_name(outcome.way), "captured_at": outcome.captured_at, "incarnation": outcome.incarnation, "words": words(&outcome.gap), "gap": outcome.gap })).collect();
+        let mut note = self.note(Event::Gap, Outcome::Success, &json!({ "sources": sources, "safety": safety_record(safety) }));
         if let Some(safety) = safety {
             note.subject = Some(subject(&safety.core, &safety.path));
         }
@@ -116,16 +124,16 @@ impl Prepared {
         let outcome = if is_complete { Outcome::Success } else { Outcome::Failure };
         let sources: Vec<Value> = outcomes.iter().map(ended_source).collect();
         let more = json!({ "sources": sources, "safety": safety_record(safety), "append_only": watched });
-        self.note(Event::Restore, outcome, more)
+        self.note(Event::Restore, outcome, &more)
     }
 
     /// That it ended before anything was replaced.
     pub(super) fn failed(&self, failure: &Failure) -> Note {
-        self.note(Event::Restore, Outcome::Failure, json!({ "error": chain(failure), "replaced": 0 }))
+        self.note(Event::Restore, Outcome::Failure, &json!({ "error": chain(failure), "replaced": 0 }))
     }
 }
 
-fn ready_source(target: &HeldTarget<'_>) -> Value {
+fn ready_source(target: &HeldTarget<'_>, incarnation: Incarnation) -> Value {
     let before = target.before.as_ref().map(|before| {
         json!({
             "device": before.device,
@@ -144,8 +152,16 @@ fn ready_source(target: &HeldTarget<'_>) -> Value {
         "before": before,
         "after": after,
         "aside": target.installation.aside().map(|path| path.to_string_lossy().into_owned()),
+        "captured_at": target.ready.source.captured_at,
+        "incarnation": incarnation,
+        "words": words(&target.gap.record),
         "gap": target.gap.record,
     })
+}
+
+/// The gap as people say it.
+pub(super) fn words(gap: &SourceGap) -> Vec<String> {
+    gap_sentences(gap).into_iter().map(|(table, text)| table.map_or_else(|| text.clone(), |table| format!("{table}: {text}"))).collect()
 }
 
 fn ended_source(outcome: &TargetOutcome) -> Value {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::open::{OpenRestore, open_in};
 use super::record::IN_PLACE;
@@ -159,7 +159,7 @@ impl Resolve {
             .iter()
             .zip(targets)
             .filter(|(_, target)| target.state == TargetState::New)
-            .map(|(source, _)| json!({ "label": source["label"], "to": source["to"], "gap": source["gap"] }))
+            .map(|(source, _)| LOST.iter().map(|name| ((*name).to_owned(), source[*name].clone())).collect::<Map<_, _>>().into())
             .collect();
         if !lost.is_empty() {
             let note = Note::new(Event::Gap, Outcome::Success, open.record.subject.clone(), common(lost.into()));
@@ -173,6 +173,9 @@ impl Resolve {
         record(Some(vault.folder()), place, note, environment);
     }
 }
+
+/// What the record of a gap takes over from the one before the installation.
+const LOST: [&str; 7] = ["label", "to", "way", "captured_at", "incarnation", "words", "gap"];
 
 /// Compares what is there with what is known of before and after.
 fn judge(now: &Standing, cookie_before: Option<i64>, after: &Value) -> TargetState {

@@ -203,11 +203,12 @@ impl Prepared {
     ) -> Result<(InPlaceReport, Vec<TableRecord>), Failure> {
         let progress = Arc::clone(&environment.progress);
         let mut held = self.hold(images, &past.histories, &past.later, environment)?;
+        self.complete(&mut held, environment)?;
         self.stage(&mut held, environment)?;
         let safety = self.keep(&held, vault, ring, environment)?;
         let watched = watched_tables(&held, &past.histories);
         go_on(&progress)?;
-        let ready = self.ready(&held, safety.as_ref(), &watched);
+        let ready = self.ready(&held, safety.as_ref(), &watched, &past.records);
         if !record(Some(vault.folder()), self.request.signing_key.as_ref(), ready, environment) {
             return Err(Failure::NotAnnounced);
         }
