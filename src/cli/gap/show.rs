@@ -79,7 +79,7 @@ fn of_source(sheet: &mut Sheet, source: &GapSource, safety: Option<&Subject>) {
     sheet.row("  snapshot", &source.captured_at.as_ref().map_or("time not recorded".to_owned(), |time| format!("of {time}")));
     sheet.row("  way", way(source.way.as_deref()));
     let compared = match source.comparison.as_deref() {
-        Some("equal") => "read back, equal to the snapshot",
+        Some("equal") => "read back, equal to what was to be there",
         Some("overtaken") => "others wrote to it before it could be compared",
         _ => "not recorded",
     };
