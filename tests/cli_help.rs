@@ -4,7 +4,7 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "backup",
     "verify",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 15] = [
     "recover-text",
     "completions",
     "man",
+    "demo",
 ];
 /// Those that hold further commands, and these.
 const NESTED: [(&str, &[&str]); 6] = [
@@ -129,7 +130,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 92] = [
+const WRONG: [(&str, &[&str]); 93] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -217,6 +218,7 @@ const WRONG: [(&str, &[&str]); 92] = [
     ("backup-hook-unknown-placeholder", &["backup", "app.db", "--hook", "log {who}"]),
     ("backup-hook-open-quote", &["backup", "app.db", "--hook", "log 'x"]),
     ("backup-hook-empty", &["backup", "app.db", "--hook", ""]),
+    ("demo-with-argument", &["demo", "app.db"]),
     ("gap-list-bundle", &["gap", "list", "app.akb"]),
     ("gap-show-in-words", &["gap", "show", "newest"]),
     ("gap-export-nothing", &["gap", "export"]),

@@ -148,6 +148,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.read("airkeep recover-text", &parsed(&home, 0, &["recover-text", "--json"]));
     reader.read("airkeep completions", &parsed(&home, 0, &["completions", "zsh", "--json"]));
     reader.read("airkeep man", &parsed(&home, 0, &["man", "--json"]));
+    reader.read("airkeep demo", &parsed(&home, 0, &["demo", "--json"]));
     home.folder("pages");
     reader.read("airkeep man", &parsed(&home, 0, &["man", "--json", "--out", "pages"]));
 

@@ -183,7 +183,7 @@ fn not_put_back(outcome: &Result<InPlaceReport, Failure>) -> Explained {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep guard --db app.db -- ./migrate.sh\n  \
-         airkeep guard --db main=data/app.db --db audit=data/audit.db --key-file backup.key -- npx prisma migrate deploy\n\n{}\n\n{}",
+         airkeep guard --db app.db --key-file backup.key -- npx prisma migrate deploy\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&[Exit::Success, Exit::Usage, Exit::Guard, Exit::NotExecutable, Exit::NoCommand])
     )

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod completions;
 mod databases;
+mod demo;
 mod exit;
 mod explain;
 mod export;
@@ -76,6 +77,7 @@ enum Command {
     RecoverText(recover_text::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    Demo(demo::Arguments),
 }
 
 const ABOUT: &str = "Encrypted, verifiable backups of live SQLite databases that open with stock tools";
@@ -158,6 +160,7 @@ fn run() -> Exit {
         Command::RecoverText(arguments) => ("recover-text", arguments.json, arguments.run()),
         Command::Completions(arguments) => ("completions", arguments.json, arguments.run()),
         Command::Man(arguments) => ("man", arguments.json, arguments.run()),
+        Command::Demo(arguments) => ("demo", arguments.json, arguments.run()),
     };
     signals::end_at_once();
     let open = place.map_or_else(Vec::new, |place| open_restores(&place));
@@ -224,15 +227,15 @@ impl Command {
             Command::Backup(arguments) => arguments.place(),
             Command::Verify(arguments) => arguments.place(),
             Command::Restore(arguments) => arguments.place(),
-            Command::List(arguments) => arguments.place(),
             Command::Gap(arguments) => arguments.place(),
+            Command::List(arguments) => arguments.place(),
             Command::Guard(arguments) => arguments.place(),
             Command::Info(arguments) => arguments.place(),
             Command::Key(arguments) => arguments.place(),
             Command::Signer(arguments) => arguments.place(),
             Command::Audit(arguments) => arguments.place(),
             Command::Vault(arguments) => arguments.place(),
-            Command::RecoverText(_) | Command::Completions(_) | Command::Man(_) => None,
+            Command::RecoverText(_) | Command::Completions(_) | Command::Man(_) | Command::Demo(_) => None,
         }
     }
 
@@ -246,6 +249,7 @@ impl Command {
             | Command::Audit(_)
             | Command::Info(_)
             | Command::RecoverText(_)
+            | Command::Demo(_)
             | Command::Completions(_) => true,
             Command::Man(arguments) => arguments.is_printed(),
             Command::Gap(arguments) => arguments.is_asked_for_text(),

@@ -26,6 +26,7 @@ mod marker;
 mod options;
 mod pages;
 mod recover;
+pub mod sample;
 mod source;
 mod sql;
 mod vfs;

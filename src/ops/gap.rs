@@ -153,9 +153,9 @@ impl RecordedGap {
 impl GapSource {
     fn of(source: &Value, family: &[&Record]) -> GapSource {
         let label = text(&source["label"]).unwrap_or_default();
-        // The last record of the restore that says it; the one of its end says most.
-        let said =
-            |member: &str| family.iter().rev().find_map(|record| source_in(record, &label)?.get(member).filter(|value| !value.is_null()));
+        // The event itself, else the last record of the restore that says it: releases differ in what they say where.
+        let places = || std::iter::once(source).chain(family.iter().rev().filter_map(|record| source_in(record, &label)));
+        let said = |member: &str| places().find_map(|place| place.get(member).filter(|value| !value.is_null()));
         let gap: Option<SourceGap> = serde_json::from_value(source["gap"].clone()).ok();
         GapSource {
             to: text(&source["to"]).unwrap_or_default(),

@@ -25,7 +25,7 @@ pub use plan::{Plan, PlannedTarget, Present};
 pub use record::Incarnation;
 pub use resolve::{Resolution, Resolve, ResolvedTarget, TargetState};
 pub use run::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
-pub use words::{gap_sentences, table_sentences};
+pub use words::gap_sentences;
 
 use super::command::Service;
 use super::{AppendOnly, Environment, Failure, SigningKeyPlace};

@@ -37,7 +37,7 @@ pub use guard::{Guard, GuardReport, Work};
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use in_place::{
     InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
-    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, table_sentences, totals,
+    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
 };
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use airkeep::bundle::TableGap;
+use airkeep::bundle::{SourceGap, TableGap};
 use airkeep::journal::{Outcome, Subject};
-use airkeep::ops::{GapSource, RecordedGap, table_sentences};
+use airkeep::ops::{GapSource, RecordedGap, gap_sentences};
 
 use super::super::screen;
 use super::certainty;
@@ -79,7 +79,7 @@ fn of_source(sheet: &mut Sheet, source: &GapSource, safety: Option<&Subject>) {
     sheet.row("  snapshot", &source.captured_at.as_ref().map_or("time not recorded".to_owned(), |time| format!("of {time}")));
     sheet.row("  way", way(source.way.as_deref()));
     let compared = match source.comparison.as_deref() {
-        Some("equal") => "read back, equal to the snapshot",
+        Some("equal") => "read back, equal to what was to be there",
         Some("overtaken") => "others wrote to it before it could be compared",
         _ => "not recorded",
     };
@@ -101,7 +101,7 @@ fn of_source(sheet: &mut Sheet, source: &GapSource, safety: Option<&Subject>) {
     if gap.tables.is_empty() {
         sheet.row("  tables", "none is known to be append-only");
     }
-    gap.tables.iter().for_each(|table| of_table(sheet, table));
+    gap.tables.iter().for_each(|table| of_table(sheet, gap, table));
     match (&gap.capsule, safety) {
         (Some(capsule), Some(safety)) => sheet
             .row("  capsule", &format!("the rows are in {}: {}, sha256 {}", safety.file, screen::size(capsule.size_bytes), capsule.sha256)),
@@ -110,7 +110,7 @@ fn of_source(sheet: &mut Sheet, source: &GapSource, safety: Option<&Subject>) {
     }
 }
 
-fn of_table(sheet: &mut Sheet, table: &TableGap) {
+fn of_table(sheet: &mut Sheet, gap: &SourceGap, table: &TableGap) {
     let renamed = table.in_snapshot.as_ref().map_or(String::new(), |name| format!(", '{name}' in the snapshot"));
     let presence = match table.presence.as_str() {
         "live-only" => ", not in the snapshot",
@@ -122,11 +122,9 @@ fn of_table(sheet: &mut Sheet, table: &TableGap) {
     let counts = [(table.lost, "lost"), (table.altered, "altered"), (table.resurrected, "resurrected"), (table.common, "unchanged")];
     let counts: Vec<String> = counts.iter().map(|(count, word)| format!("{} {word}", screen::grouped(*count))).collect();
     let key = if table.key.is_empty() { "by content".to_owned() } else { format!("by {}", table.key.join(", ")) };
-    // The names of columns are escaped with the line.
     sheet.row("", &format!("{}; {}; compared {key}", counts.join(", "), certainty(&table.certainty)));
-    for sentence in table_sentences(table) {
-        sheet.row("", &sentence);
-    }
+    let own = gap_sentences(gap).into_iter().filter(|(name, _)| name.as_ref() == Some(&table.table));
+    own.for_each(|(_, sentence)| sheet.row("", &sentence));
     if let Some(times) = table.times.as_ref().filter(|times| times.without_time > 0) {
         sheet.row("", &format!("{} of the lost without a time", screen::count(times.without_time, "row")));
     }

@@ -17,11 +17,6 @@ pub fn gap_sentences(gap: &SourceGap) -> Vec<(Option<String>, String)> {
     sentences
 }
 
-/// Sentences about the gap of one table; none if nothing is lost and all is certain.
-pub fn table_sentences(table: &TableGap) -> Vec<String> {
-    of_table(table, false)
-}
-
 fn of_table(table: &TableGap, is_unknown_anyway: bool) -> Vec<String> {
     let mut sentences = Vec::new();
     let at_least = if table.certainty == "lower-bound" { "at least " } else { "" };
