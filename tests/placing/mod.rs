@@ -1,6 +1,8 @@
 //! What the tests of installing share: images, targets, and what children say.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod calls;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
