@@ -53,7 +53,7 @@ fn at_random_moments_of_a_large_installation() {
         let mut tally = Tally::default();
         for cut in 0..cuts {
             // A little beyond the end, so that some come after success was said.
-            let delay = Duration::from_micros(dice.below(taken.as_micros() as u64 * 5 / 4));
+            let delay = Duration::from_micros(dice.below(taken.as_micros() as u64 * 2));
             let loss = if cut % 4 == 3 { Loss::Data } else { Loss::Everything };
             tally.add(|| format!("{way}, {delay:?} of {taken:?}, loss of {loss:?}"), scene.cut_after(delay, loss));
         }

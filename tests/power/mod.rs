@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use crate::support::{fast_place, has_program};
 
@@ -28,7 +27,8 @@ pub const LOSSES: [Loss; 3] = [Loss::Everything, Loss::Data, Loss::Nothing];
 /// A mounted file system of its own.
 pub struct Volume {
     mounted_at: PathBuf,
-    image: tempfile::TempDir,
+    images: tempfile::TempDir,
+    starts: usize,
     cutter: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -43,8 +43,8 @@ impl Volume {
         if !has_program("python3") {
             return Err("needs python3, which makes the call that cuts the power");
         }
-        let image = fast_place();
-        let path = image.path().join("image");
+        let images = fast_place();
+        let path = images.path().join("image-0");
         File::create(&path).and_then(|file| file.set_len(IMAGE_BYTES)).expect("image");
         if !run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&path)) {
             return Err("needs mkfs.ext4");
@@ -56,7 +56,7 @@ impl Volume {
         let mut cutter =
             Command::new("python3").args(["-c", CUTTER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3");
         let (orders, answers) = (cutter.stdin.take(), BufReader::new(cutter.stdout.take().expect("stdout")));
-        let mut volume = Volume { mounted_at: mounted_at.to_owned(), image, cutter, orders, answers };
+        let mut volume = Volume { mounted_at: mounted_at.to_owned(), images, starts: 0, cutter, orders, answers };
         volume.expect("ready");
         Ok(volume)
     }
@@ -74,15 +74,21 @@ impl Volume {
         assert_eq!(line.trim(), answer);
     }
 
-    /// The power is back: the file system's own journal is replayed. Nobody may have a file open there.
-    pub fn come_back(&self) {
-        // A process that was killed closes its files a moment later.
-        let is_free = (0..200).any(|_| {
-            std::thread::sleep(Duration::from_millis(5));
-            run(Command::new("umount").arg(&self.mounted_at))
-        });
-        assert!(is_free, "somebody still has a file open");
-        assert!(run(&mut mount(&self.image.path().join("image"), &self.mounted_at)), "the file system did not come back");
+    /// The power is back: what had reached the medium is mounted, and the file system's own journal replayed.
+    ///
+    /// A copy of it, because the old mount may live on for a while: in a child that is about to end, or in a mount namespace that somebody
+    /// else on this machine has made of ours.
+    pub fn come_back(&mut self) {
+        self.starts += 1;
+        let (before, now) = (self.image(self.starts - 1), self.image(self.starts));
+        assert!(run(Command::new("cp").args([&before, &now])), "no space for a medium");
+        assert!(run(Command::new("umount").arg("-l").arg(&self.mounted_at)), "it is not mounted");
+        std::fs::remove_file(before).expect("remove");
+        assert!(run(&mut mount(&now, &self.mounted_at)), "the file system did not come back");
+    }
+
+    fn image(&self, start: usize) -> PathBuf {
+        self.images.path().join(format!("image-{start}"))
     }
 }
 
