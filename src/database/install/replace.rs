@@ -35,7 +35,7 @@ impl Replace {
         require_unused(&target)?;
         let new = target.folder.new_file(entropy)?;
         if let Some(source) = &target.source {
-            new.take_attributes(&source.metadata()?)?;
+            new.take_attributes(&target.name, &source.metadata()?)?;
         }
         write(&new, &target, image, options)?;
         new.sync()?;
