@@ -84,6 +84,9 @@ fn after_each_call_that_changes_a_file() {
             let call = &calls[place];
             tally.add(|| format!("{way}, call {place}: {} {}, loss of {loss:?}", call.name, call.text), scene.cut_at(call, loss));
         }
+        for loss in if is_proving() { &LOSSES[..] } else { &LOSSES[..1] } {
+            tally.add(|| format!("{way}, once success was said, loss of {loss:?}"), scene.cut_when_said(*loss));
+        }
         note(&format!("{way}: {} calls: {:?}", calls.len(), tally.outcomes));
         total.faults.append(&mut tally.faults);
     }

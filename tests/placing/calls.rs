@@ -7,7 +7,7 @@ use std::process::Command;
 use airkeep::database::{InstallOptions, Installation, Others, Way};
 use rusqlite::Connection;
 
-use super::{Filler, image_of, ready, refusing, say};
+use super::{Filler, image_of, ready, refusing, say, wait_for_end};
 
 /// All that can change a file or make a change durable.
 const CALLS: &str = "openat,link,linkat,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fsync,fdatasync,write,pwrite64,fchmod,fchown,\
@@ -89,6 +89,8 @@ pub fn play() {
     assert_eq!(installation.way() == Way::Online, is_online);
     let installed = installation.install(&options, &mut Filler).expect("install");
     say("installed");
+    // Whoever holds the other end of the input keeps it at this moment.
+    wait_for_end();
     installed.release().expect("release");
     say("released");
 }

@@ -153,7 +153,7 @@ impl Scene {
     /// How long it takes from the child's first word to its success, without a cut: the shortest of some.
     pub fn measure(&self) -> Duration {
         let measured = (0..3).map(|_| {
-            let mut running = Running::start(child(self.way, &self.place.target).stderr(Stdio::null()));
+            let mut running = Running::start(child(self.way, &self.place.target).stdin(Stdio::null()).stderr(Stdio::null()));
             running.wait_for("ready");
             let started = Instant::now();
             running.wait_for("installed");
@@ -167,7 +167,7 @@ impl Scene {
     }
 
     pub fn cut_after(&mut self, delay: Duration, loss: Loss) -> Result<&'static str, String> {
-        let mut running = Running::start(child(self.way, &self.place.target).stderr(Stdio::null()));
+        let mut running = Running::start(child(self.way, &self.place.target).stdin(Stdio::null()).stderr(Stdio::null()));
         running.wait_for("ready");
         std::thread::sleep(delay);
         // Without power nobody runs. A sync that is under way when ext4 shuts down can return a success that is none (Linux 6.18: 17 of
@@ -179,10 +179,20 @@ impl Scene {
         Ok(if has_said { "said" } else { found })
     }
 
+    /// Cuts when success was said, and nothing was done since that could sync by chance.
+    pub fn cut_when_said(&mut self, loss: Loss) -> Result<&'static str, String> {
+        let mut command = child(self.way, &self.place.target);
+        let mut running = Running::start(command.stderr(Stdio::null()).stdin(Stdio::piped()));
+        running.wait_for("installed");
+        self.volume.cut(loss);
+        running.kill();
+        self.judge(true).map(|_| "said")
+    }
+
     /// Cuts after the call was made. The child has come to it when `strace` says that it was stopped.
     pub fn cut_at(&mut self, call: &Call, loss: Loss) -> Result<&'static str, String> {
         let mut command = strace(Path::new("/dev/stderr"), &call.inject("STOP"), self.way, &self.place.target);
-        command.stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut running = Running::start(&mut command);
         let mut log = BufReader::new(running.child.stderr.take().expect("stderr"));
         let (mut line, mut seen) = (String::new(), String::new());
@@ -219,7 +229,7 @@ struct Running {
 
 impl Running {
     fn start(command: &mut Command) -> Running {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn().expect("child");
+        let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().expect("child");
         let output = BufReader::new(child.stdout.take().expect("stdout"));
         Running { child, output }
     }
