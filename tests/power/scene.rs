@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::{Loss, Volume};
 use crate::placing::calls::{Call, changes, child, strace, trace_all};
 use crate::placing::{Filler, Place, fill, image_of, refusing};
-use crate::support::{self, content, integrity, skip};
+use crate::support::{self, content, skip};
 
 type Content = BTreeMap<String, TableHash>;
 
@@ -96,11 +96,11 @@ impl Scene {
             }
         }
         let connection = rusqlite::Connection::open(target).map_err(|error| error.to_string())?;
-        let found = integrity(&connection);
-        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(|error| error.to_string())?;
+        let ask = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).map_err(|error| format!("{sql}: {error}"));
+        let (found, mode) = (ask("PRAGMA integrity_check")?, ask("PRAGMA journal_mode")?);
         connection.close().map_err(|(_, error)| error.to_string())?;
-        if found != ["ok"] {
-            return Err(format!("{found:?}"));
+        if found != "ok" {
+            return Err(format!("not sound: {found}"));
         }
         let found = content(target);
         let is_wal = self.way.starts_with("wal") || self.way == "online";
