@@ -1,37 +1,22 @@
-//! Installing an image in the place of a database: every kind of target, what lies beside it, who uses it, and kills at each step.
+//! Installing an image in the place of a database: every kind of database, and who uses it.
 
 mod common;
 mod placing;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use airkeep::database::{Comparison, DatabaseError, Image, InstallError, InstallOptions, InstallReport, Installation, Links, Way};
+use airkeep::database::{Comparison, DatabaseError, Image, InstallError, InstallOptions, Installation, Way};
 use airkeep::files::ScratchSpace;
-use common::{Role, bytes, entropy, number, snapshot};
-use placing::{Filler, Place, fill, image_of, ready, refusing, say, wait_for_end};
+use common::{Role, bytes, entropy, make, number};
+use placing::{Filler, Place, assert_installed, fill, image_of, install, mode_of, ready, refusing, say, wait_for_end};
 use rusqlite::Connection;
-use support::{content, integrity, is_proving, note, skip};
+use support::{has_program, integrity, is_proving, note, skip};
 
 const PAGE_SIZES: [u32; 8] = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536];
-
-fn install(path: &Path, image: &Image) -> Result<InstallReport, InstallError> {
-    Installation::lock(path, image, &refusing(), &mut Filler)?.install(&refusing(), &mut Filler)?.release()
-}
-
-fn mode_of(path: &Path) -> String {
-    support::open(path).query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("mode")
-}
-
-/// The target holds what the source holds, and is sound.
-fn assert_installed(target: &Path, source: &Path, what: &str) {
-    assert!(content(target) == content(source), "{what}");
-    assert_eq!(integrity(&support::open(target)), ["ok"], "{what}");
-}
 
 #[test]
 fn every_page_size_and_journal_mode_takes_every_image_larger_and_smaller() {
@@ -144,144 +129,51 @@ fn a_reader_in_rollback_mode_keeps_its_snapshot_and_the_installation_waits_or_is
     assert!(role.end().contains("rows old 50"));
 }
 
-/// S1: what a naive copy does not survive.
+/// S14: everything that a header or a page can say.
 #[test]
-fn a_wal_that_holds_later_rows_or_comes_from_elsewhere_does_not_come_back() {
-    let (place, image) = Place::with_image();
-    let other = place.folder.path().join("other.db");
-    fill(&other, "foreign", "wal", 4096, 20);
-    for (name, is_foreign, target_mode) in [("own", false, "wal"), ("foreign", true, "wal"), ("foreign", true, "delete")] {
-        fill(&place.target, "old", target_mode, 4096, 50);
-        let origin = if is_foreign { &other } else { &place.target };
-        let writer = Connection::open(origin).expect("open");
-        writer.execute_batch("PRAGMA wal_autocheckpoint=0; INSERT INTO t(mark, v) SELECT 'later', v FROM t").expect("rows");
-        let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", origin.display()));
-        let (wal, shm, main) = (bytes(&beside("-wal")), bytes(&beside("-shm")), bytes(origin));
-        writer.close().expect("close");
-        if !is_foreign {
-            fs::write(&place.target, main).expect("as it was");
+fn properties_of_a_database_survive_byte_for_byte() {
+    let has_shell = has_program("sqlite3");
+    if !has_shell {
+        skip("reserved bytes: needs the sqlite3 shell");
+    }
+    let properties = [
+        "PRAGMA auto_vacuum=FULL",
+        "PRAGMA auto_vacuum=INCREMENTAL",
+        "PRAGMA encoding='UTF-16le'",
+        "PRAGMA encoding='UTF-16be'",
+        "PRAGMA application_id=0x41524b50; PRAGMA user_version=-7",
+        "CREATE TABLE \"odd 'name' ☃\"(k TEXT PRIMARY KEY) WITHOUT ROWID; CREATE TABLE s(a INT, b INT AS (a+1)) STRICT; CREATE INDEX p ON s(b) WHERE a>1",
+        "reserved",
+    ];
+    for property in properties.iter().filter(|property| has_shell || **property != "reserved") {
+        for (mode, page_size) in [("wal", 4096), ("delete", 4096), ("wal", 1024), ("delete", 8192)] {
+            let place = Place::new();
+            match *property {
+                "reserved" => reserve(&place.source),
+                property => make(&place.source, property),
+            }
+            make(&place.source, "CREATE TABLE x(y); INSERT INTO x VALUES (zeroblob(90000)), ('kept'); DELETE FROM x WHERE y<>'kept'");
+            let image = image_of(&place.source);
+            fill(&place.target, "old", mode, page_size, 300);
+            let what = format!("{property} into {page_size} {mode}");
+            install(&place.target, &image).unwrap_or_else(|error| panic!("{what}: {}", support::causes(&error)));
+            let (mut expected, mut found) = (bytes(&place.source), bytes(&place.target));
+            for without_content in [18..20, 24..28, 40..44, 92..100] {
+                expected[without_content.clone()].fill(0);
+                found[without_content].fill(0);
+            }
+            assert!(expected == found, "{what}");
+            assert_installed(&place.target, &place.source, &what);
         }
-        fs::write(place.beside("-wal"), wal).expect("wal");
-        fs::write(place.beside("-shm"), shm).expect("shm");
-        let what = format!("{name} WAL at {target_mode}");
-        let report = install(&place.target, &image).unwrap_or_else(|error| panic!("{what}: {}", support::causes(&error)));
-        // Shared memory beside a database in rollback mode means nothing to anybody.
-        let is_clean = !place.names().iter().any(|name| name == "app.db-wal" || name == "app.db-journal");
-        assert!(report.aside.is_some() || is_clean, "{what}: {:?}", place.names());
-        assert_installed(&place.target, &place.source, &what);
-        assert_eq!(mode_of(&place.target), target_mode, "{what}");
-        fs::remove_dir_all(place.live()).and_then(|()| fs::create_dir(place.live())).expect("anew");
     }
 }
 
-/// S2: a journal that was hot is rolled back before, and never into what is installed.
-#[test]
-fn a_hot_journal_is_rolled_back_first() {
-    let (place, image) = Place::with_image();
-    fill(&place.target, "old", "delete", 4096, 2000);
-    let role = Role::start("crash", &place.target);
-    role.kill();
-    assert!(fs::metadata(place.beside("-journal")).is_ok_and(|found| found.len() > 512), "no hot journal");
-    let installation = Installation::lock(&place.target, &image, &refusing(), &mut Filler).expect("lock");
-    assert_eq!(number(installation.present().expect("present"), "SELECT count(*) FROM t WHERE mark='old'"), 2000);
-    assert_eq!(number(installation.present().expect("present"), "SELECT count(*) FROM t WHERE mark='uncommitted'"), 0);
-    installation.install(&refusing(), &mut Filler).expect("install").release().expect("release");
-    assert_installed(&place.target, &place.source, "hot journal");
-}
-
-#[test]
-fn a_missing_target_is_made_and_orphaned_sidecars_are_moved_aside() {
-    let (place, image) = Place::with_image();
-    let report = install(&place.target, &image).expect("install");
-    assert_eq!((report.way, report.comparison, report.aside), (Way::Replace, Comparison::Equal, None));
-    assert_installed(&place.target, &place.source, "missing");
-    assert_eq!(fs::metadata(&place.target).expect("stat").mode() & 0o777, 0o600);
-    assert_eq!(place.names(), ["app.db"]);
-    fs::remove_file(&place.target).expect("remove");
-    let other = place.folder.path().join("other.db");
-    fill(&other, "foreign", "wal", 4096, 20);
-    let writer = Connection::open(&other).expect("open");
-    writer.execute_batch("PRAGMA wal_autocheckpoint=0; INSERT INTO t(mark, v) SELECT 'later', v FROM t").expect("rows");
-    fs::copy(place.folder.path().join("other.db-wal"), place.beside("-wal")).expect("wal");
-    install(&place.target, &image).expect("install");
-    assert_installed(&place.target, &place.source, "orphaned WAL");
-    assert!(place.names().iter().any(|name| name.starts_with("app.db.airkeep-") && name.ends_with("-wal")), "{:?}", place.names());
-}
-
-#[test]
-fn what_cannot_be_opened_is_kept_aside_with_its_sidecars() {
-    let (place, image) = Place::with_image();
-    let mut corrupt = bytes(&place.source);
-    corrupt[100..200].fill(0xff);
-    let half = bytes(&place.source)[..8192].to_vec();
-    for content in [b"0123456789".to_vec(), b"just some text\n".repeat(500), corrupt, half, vec![0; 4096]] {
-        fs::write(&place.target, &content).expect("write");
-        fs::set_permissions(&place.target, fs::Permissions::from_mode(0o644)).expect("mode");
-        fs::write(place.beside("-wal"), b"stale").expect("wal");
-        let installation = Installation::lock(&place.target, &image, &refusing(), &mut Filler).expect("lock");
-        assert!(installation.present().is_none());
-        let aside = installation.aside().expect("aside");
-        let report = installation.install(&refusing(), &mut Filler).expect("install").release().expect("release");
-        assert_eq!((report.way, report.aside.as_ref()), (Way::Replace, Some(&aside)));
-        assert_installed(&place.target, &place.source, "unopenable");
-        assert!(bytes(&aside) == content);
-        assert_eq!(bytes(&PathBuf::from(format!("{}-wal", aside.display()))), b"stale");
-        assert_eq!(fs::metadata(&place.target).expect("stat").mode() & 0o777, 0o644);
-        fs::remove_dir_all(place.live()).and_then(|()| fs::create_dir(place.live())).expect("anew");
-    }
-}
-
-#[test]
-fn an_unopenable_file_that_somebody_has_open_is_refused() {
-    let (place, image) = Place::with_image();
-    fs::write(&place.target, b"no database").expect("write");
-    let role = Role::start("hold-file", &place.target);
-    let error = install(&place.target, &image).expect_err("in use");
-    assert!(matches!(&error, InstallError::Database(DatabaseError::Locked { holders, .. }) if holders[0].pid == role.pid()), "{error:?}");
-    role.end();
-    assert_eq!(bytes(&place.target), b"no database");
-    assert_eq!(place.names(), ["app.db"]);
-}
-
-#[test]
-fn an_empty_file_becomes_the_database_and_an_empty_image_an_empty_database() {
-    let (place, image) = Place::with_image();
-    fs::write(&place.target, b"").expect("write");
-    assert_eq!(install(&place.target, &image).expect("install").way, Way::Exclusive);
-    assert_installed(&place.target, &place.source, "zero bytes");
-    fs::write(&place.source, b"").expect("write");
-    install(&place.target, &image_of(&place.source)).expect("install");
-    assert!(content(&place.target).is_empty());
-}
-
-#[test]
-fn links_are_refused_unless_told_otherwise() {
-    let (place, image) = Place::with_image();
-    fill(&place.target, "old", "delete", 4096, 50);
-    let (link, hard) = (place.beside(".link"), place.beside(".hard"));
-    symlink(&place.target, &link).expect("link");
-    assert!(matches!(install(&link, &image), Err(InstallError::Link { .. })));
-    fs::hard_link(&place.target, &hard).expect("hard link");
-    assert!(matches!(install(&place.target, &image), Err(InstallError::HardLinks { names: 2, .. })));
-    assert_eq!(number(&support::open(&place.target), "SELECT count(*) FROM t WHERE mark='old'"), 50);
-    let following = InstallOptions { links: Links::Follow, ..refusing() };
-    let installation = Installation::lock(&link, &image, &following, &mut Filler).expect("lock");
-    assert_eq!(installation.path(), place.target.canonicalize().expect("path"));
-    installation.install(&following, &mut Filler).expect("install").release().expect("release");
-    assert_installed(&hard, &place.source, "both names");
-    assert!(fs::symlink_metadata(&link).expect("stat").is_symlink());
-    fs::write(&place.target, b"no database").expect("write");
-    let refused = Installation::lock(&link, &image, &following, &mut Filler).map(drop);
-    assert!(matches!(refused, Err(InstallError::HardLinks { .. })), "a file with two names cannot be replaced");
-}
-
-#[test]
-fn what_is_no_file_is_refused() {
-    let (place, image) = Place::with_image();
-    assert!(matches!(install(&place.live(), &image), Err(InstallError::Database(DatabaseError::NotAFile { .. }))));
-    fill(&place.target, "old", "delete", 4096, 50);
-    rustix::fs::mknodat(rustix::fs::CWD, place.beside("-wal"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("fifo");
-    assert!(matches!(install(&place.target, &image), Err(InstallError::Database(DatabaseError::NotAFile { .. }))));
+/// Thirty-two bytes at the end of each page, as extensions for encryption and checksums have them.
+fn reserve(path: &Path) {
+    let script = [".filectrl reserve_bytes 32", "CREATE TABLE r(x); INSERT INTO r VALUES (1); VACUUM;"];
+    let done = std::process::Command::new("sqlite3").arg(path).args(script).output().expect("sqlite3");
+    assert!(done.status.success(), "{}", support::text_of(&done));
+    assert_eq!(bytes(path)[20], 32, "the shell reserved nothing");
 }
 
 #[test]
@@ -291,36 +183,6 @@ fn an_image_that_is_no_database_is_refused() {
     let image = Image::create(&ScratchSpace::new(std::env::temp_dir(), entropy), 0).expect("scratch");
     image.write_at(0, &[7; 8192]).expect("write");
     assert!(matches!(install(&place.target, &image), Err(InstallError::NotAnImage { .. })));
-}
-
-/// Other owners, folders that may not be written: as an account without rights.
-#[test]
-fn without_the_right_to_write_nothing_is_touched() {
-    if !rustix::process::geteuid().is_root() {
-        return skip("needs root, to become somebody else");
-    }
-    let place = Place::new();
-    fill(&place.target, "old", "delete", 4096, 50);
-    fs::copy(&place.target, &place.source).expect("copy");
-    for path in [place.folder.path(), &place.live(), &place.source] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("mode");
-    }
-    let before = snapshot(&place.live());
-    for (folder_mode, file_mode, expected) in [(0o755, 0o666, "live"), (0o777, 0o644, "app.db")] {
-        fs::set_permissions(place.live(), fs::Permissions::from_mode(folder_mode)).expect("mode");
-        fs::set_permissions(&place.target, fs::Permissions::from_mode(file_mode)).expect("mode");
-        let said = as_nobody("install", &place.target);
-        assert!(said.contains(&format!("NotWritable {expected}")), "{said}");
-        assert!(snapshot(&place.live()) == before);
-    }
-}
-
-/// Runs a role as an account that owns nothing.
-fn as_nobody(role: &str, path: &Path) -> String {
-    let mut command = std::process::Command::new(std::env::current_exe().expect("exe"));
-    command.args(["plays_a_role_for_another_test", "--exact", "--ignored", "--nocapture"]);
-    command.env("AIRKEEP_TEST_ROLE", role).env("AIRKEEP_TEST_PATH", path).current_dir("/");
-    support::text_of(&command.uid(65534).gid(65534).output().expect("child"))
 }
 
 /// Nothing here is a test of its own; another test of this file starts it as a process.
@@ -347,24 +209,6 @@ fn plays_a_role_for_another_test() {
             let rows = |mark: &str| number(&connection, &format!("SELECT count(*) FROM t WHERE mark='{mark}'"));
             let (new, old) = (rows("new"), rows("old"));
             say(&format!("rows new {new} rows old {old}"));
-        }
-        "crash" => {
-            let connection = Connection::open(&path).expect("open");
-            connection.execute_batch("PRAGMA cache_size=5; BEGIN; UPDATE t SET mark='uncommitted', v=hex(randomblob(90))").expect("write");
-            ready();
-            wait_for_end();
-        }
-        "hold-file" => {
-            let _held = fs::File::open(&path).expect("open");
-            ready();
-            wait_for_end();
-        }
-        "install" => {
-            let source = path.parent().and_then(Path::parent).expect("folder").join("source.db");
-            let image = image_of(&source);
-            let error = install(&path, &image).expect_err("refused");
-            let InstallError::NotWritable { path } = &error else { panic!("{error:?}") };
-            say(&format!("NotWritable {}", path.file_name().expect("name").display()));
         }
         other => panic!("no role {other}"),
     }

@@ -10,23 +10,15 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use airkeep::database::{Comparison, Image, InstallOptions, Installation, Others, Way};
-use placing::{Filler, Place, fill, image_of, ready, refusing, say};
+use airkeep::database::{Comparison, Image, Installation};
+use placing::calls::{Call, changes, play, strace, trace_all};
+use placing::{Filler, Place, fill, image_of, refusing};
 use rusqlite::Connection;
 use support::{has_program, integrity, is_proving, note, skip};
 
-const CALLS: &str =
-    "openat,link,linkat,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fsync,fdatasync,write,pwrite64,fchmod,fchown,fallocate";
 const SAMPLE: usize = 12;
-
-#[derive(Debug, Clone)]
-struct Call {
-    name: String,
-    number: usize,
-    text: String,
-}
 
 struct Scene {
     place: Place,
@@ -58,39 +50,22 @@ impl Scene {
         self.place.folder.path().join("log")
     }
 
-    fn run(&self, strace: &[&str]) -> Output {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-y", "-s", "0", "-o"]).arg(self.log()).args(strace).arg(std::env::current_exe().expect("exe"));
-        command.args(["plays_a_role_for_another_test", "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-        command.env("AIRKEEP_TEST_ROLE", self.name).env("AIRKEEP_TEST_PATH", &self.place.target).output().expect("strace")
+    fn run(&self, options: &[String]) -> Output {
+        strace(&self.log(), options, self.name, &self.place.target).output().expect("strace")
     }
 
-    /// The calls of the thread that installs which reach the folder of the target.
+    /// The calls that reach the folder of the target.
     fn trace(&self) -> Vec<Call> {
-        let output = self.run(&["-e", &format!("trace={CALLS}")]);
+        let output = self.run(&trace_all());
         assert!(support::text_of(&output).contains("installed"), "{}", support::text_of(&output));
-        let folder = self.place.live().to_string_lossy().into_owned();
-        let (mut counts, mut calls) = (BTreeMap::new(), Vec::new());
-        for line in fs::read_to_string(self.log()).expect("log").lines() {
-            let Some((thread, rest)) = line.split_once(' ') else { continue };
-            let Some((name, text)) = rest.trim_start().split_once('(') else { continue };
-            if name.contains(' ') || name.starts_with('<') {
-                continue;
-            }
-            let number = counts.entry((thread.to_owned(), name.to_owned())).and_modify(|count| *count += 1).or_insert(1_usize);
-            let is_change = name != "openat" || text.contains("O_CREAT") || text.contains("O_TMPFILE");
-            if is_change && text.contains(&folder) {
-                calls.push(Call { name: name.to_owned(), number: *number, text: text.to_owned() });
-            }
-        }
+        let calls = changes(&self.log(), &self.place.live());
         self.reset();
         calls
     }
 
     /// Kills at the call, and says which content is there.
     fn suffer(&self, call: &Call) -> Result<&'static str, String> {
-        let injection = format!("inject={}:signal=KILL:when={}", call.name, call.number);
-        let output = self.run(&["-e", &format!("trace={}", call.name), "-e", &injection]);
+        let output = self.run(&call.inject("KILL"));
         let said_success = support::text_of(&output).contains("installed");
         let found = self.judge().and_then(|found| self.install_again().map(|()| found));
         self.reset();
@@ -196,18 +171,5 @@ fn into_a_wal_database_that_others_use() {
 #[test]
 #[ignore = "a role that other tests start"]
 fn plays_a_role_for_another_test() {
-    let Some(path) = std::env::var_os("AIRKEEP_TEST_PATH").map(PathBuf::from) else { return };
-    let image = image_of(&path.parent().and_then(Path::parent).expect("folder").join("source.db"));
-    let is_online = std::env::var("AIRKEEP_TEST_ROLE").is_ok_and(|role| role == "online");
-    let other = is_online.then(|| Connection::open(&path).expect("open"));
-    if let Some(other) = &other {
-        other.execute_batch("SELECT count(*) FROM t").expect("connected");
-    }
-    let options = InstallOptions { others: if is_online { Others::Keep } else { Others::Refuse }, ..refusing() };
-    ready();
-    let installation = Installation::lock(&path, &image, &options, &mut Filler).expect("lock");
-    assert_eq!(installation.way() == Way::Online, is_online);
-    let installed = installation.install(&options, &mut Filler).expect("install");
-    say("installed");
-    installed.release().expect("release");
+    play();
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use airkeep::database::{Comparison, DatabaseError, Image, InstallError, InstallOptions, Installation, Others, Way};
 use common::{Role, number};
@@ -19,6 +19,7 @@ use rusqlite::{Connection, ErrorCode};
 use support::{integrity, is_proving, note};
 
 const ROWS: i64 = 300;
+const ROWS_BETWEEN: i64 = 100;
 
 /// Two states to go to and fro between, so that each installation changes every row.
 fn images(place: &Place) -> [Image; 2] {
@@ -40,11 +41,11 @@ fn counts() -> usize {
 
 /// Installs again and again beside a writer and a reader, and accounts for every row that the writer was told is committed.
 fn account(mode: &str, writer: &str, reader: &str, way: Way) {
-    let place = Place::new();
+    let place = Place::in_memory();
     let images = images(&place);
     fill(&place.target, "new", mode, 4096, ROWS as u32);
     let (writer, reader) = (Role::start(writer, &place.target), Role::start(reader, &place.target));
-    let (mut seen, mut equal) = (BTreeSet::new(), 0);
+    let (mut seen, mut equal, started) = (BTreeSet::new(), 0, Instant::now());
     for round in 0..counts() {
         let options = options_for(way);
         wait_for_rows(&place.target);
@@ -54,6 +55,7 @@ fn account(mode: &str, writer: &str, reader: &str, way: Way) {
         let report = installation.install(&options, &mut Filler).expect("install").release().expect("release");
         equal += usize::from(report.comparison == Comparison::Equal);
     }
+    let taken = started.elapsed();
     let (wrote, read) = (writer.end(), reader.end());
     let last = Connection::open(&place.target).expect("open");
     seen.extend(written(&last));
@@ -65,8 +67,9 @@ fn account(mode: &str, writer: &str, reader: &str, way: Way) {
         .map(|id| id.parse().expect("id"))
         .collect();
     let lost: Vec<_> = committed.difference(&seen).collect();
-    note(&format!("{mode}: {} installations, {equal} compared, {} rows committed, {read}", counts(), committed.len()));
-    assert!(committed.len() >= 10 * counts(), "the writer was not writing");
+    let (count, rate) = (committed.len(), committed.len() as f64 / taken.as_secs_f64());
+    note(&format!("{mode}, {way:?}: {} installations, {equal} compared, {count} rows committed, {rate:.0} a second, {read}", counts()));
+    assert!(count >= ROWS_BETWEEN as usize * counts(), "the writer was not writing");
     assert!(lost.is_empty(), "{} rows unaccounted for: {lost:?}", lost.len());
     assert!(seen.is_subset(&committed), "rows that nobody was told are committed");
     assert!(read.contains(" 0 mixtures"), "{read}");
@@ -79,9 +82,11 @@ fn options_for(way: Way) -> InstallOptions<'static> {
 
 /// Each installation takes the rows away; the writer must have had its turn before the next.
 fn wait_for_rows(path: &Path) {
-    let is_there = || connect(path).query_row("SELECT count(*) >= 10 FROM t WHERE mark='written'", [], |row| row.get(0));
+    let connection = connect(path);
+    let is_there = || connection.query_row("SELECT count(*) >= ?1 FROM t WHERE mark='written'", [ROWS_BETWEEN], |row| row.get(0));
     while !is_there().unwrap_or(false) {
-        std::thread::yield_now();
+        // Asking all the time would take from the writer what it needs.
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -180,14 +185,15 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// A thousand transactions a second at most; the pause tells when it is over.
-fn goes_on(end: &Receiver<()>) -> bool {
-    end.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout)
+/// Waits for the next thousandth of a second; the pause tells when it is over.
+fn goes_on(end: &Receiver<()>, due: &mut Instant) -> bool {
+    *due += Duration::from_millis(1);
+    end.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout)
 }
 
 fn write_until(path: &Path, is_reconnecting: bool, end: &Receiver<()>) {
     let (mut committed, mut next) = (Vec::new(), 1_000_000_i64);
-    let mut kept = None;
+    let (mut kept, mut due) = (None, Instant::now());
     loop {
         let connection = kept.take().unwrap_or_else(|| connect(path));
         match connection.execute("INSERT INTO t VALUES (?1, 'written', 'x')", [next]) {
@@ -201,7 +207,7 @@ fn write_until(path: &Path, is_reconnecting: bool, end: &Receiver<()>) {
         if committed.len() == 1 {
             ready();
         }
-        if !goes_on(end) {
+        if !goes_on(end, &mut due) {
             break;
         }
     }
@@ -211,7 +217,7 @@ fn write_until(path: &Path, is_reconnecting: bool, end: &Receiver<()>) {
 /// In one transaction: all rows of one state, or all of the other.
 fn read_until(path: &Path, is_reconnecting: bool, end: &Receiver<()>) {
     let (mut reads, mut mixtures) = (0, 0);
-    let mut kept = None;
+    let (mut kept, mut due) = (None, Instant::now());
     let count = "SELECT sum(mark='new'), sum(mark='newer') FROM t";
     loop {
         let connection = kept.take().unwrap_or_else(|| connect(path));
@@ -226,7 +232,7 @@ fn read_until(path: &Path, is_reconnecting: bool, end: &Receiver<()>) {
         if reads == 1 {
             ready();
         }
-        if !goes_on(end) {
+        if !goes_on(end, &mut due) {
             break;
         }
     }

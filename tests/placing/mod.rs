@@ -1,17 +1,19 @@
 //! What the tests of installing share: images, targets, and what children say.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod calls;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airkeep::crypto::Entropy;
-use airkeep::database::{Capture, DatabaseError, Image, InstallOptions, Links, Others};
+use airkeep::database::{Capture, DatabaseError, Image, InstallError, InstallOptions, InstallReport, Installation, Links, Others};
 use airkeep::files::ScratchSpace;
 
 use crate::common::{entropy, make, options};
-use crate::support::{listing, place};
+use crate::support::{self, content, fast_place, integrity, listing, place};
 
 pub struct Filler;
 
@@ -60,6 +62,20 @@ pub fn fill(path: &Path, mark: &str, mode: &str, page_size: u32, rows: u32) {
     );
 }
 
+pub fn install(path: &Path, image: &Image) -> Result<InstallReport, InstallError> {
+    Installation::lock(path, image, &refusing(), &mut Filler)?.install(&refusing(), &mut Filler)?.release()
+}
+
+pub fn mode_of(path: &Path) -> String {
+    support::open(path).query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("mode")
+}
+
+/// The target holds what the source holds, and is sound.
+pub fn assert_installed(target: &Path, source: &Path, what: &str) {
+    assert!(content(target) == content(source), "{what}");
+    assert_eq!(integrity(&support::open(target)), ["ok"], "{what}");
+}
+
 pub struct Place {
     pub folder: tempfile::TempDir,
     pub target: PathBuf,
@@ -68,7 +84,15 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Place {
-        let folder = place();
+        Place::within(place())
+    }
+
+    /// For tests in which others are to be fast.
+    pub fn in_memory() -> Place {
+        Place::within(fast_place())
+    }
+
+    fn within(folder: tempfile::TempDir) -> Place {
         fs::create_dir(folder.path().join("live")).expect("folder");
         Place { target: folder.path().join("live/app.db"), source: folder.path().join("source.db"), folder }
     }

@@ -40,7 +40,7 @@ impl Replace {
         }
         let new = self.target.folder.new_file(entropy)?;
         if let Some(source) = &self.target.source {
-            new.take_attributes(&source.metadata()?)?;
+            new.take_attributes(&self.target.name, &source.metadata()?)?;
         }
         write(&new, &self.target, image, options)?;
         new.sync()?;

@@ -2,8 +2,9 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, RenameFlags};
+use rustix::fs::{AtFlags, Mode, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::{Folder, NewFile};
@@ -73,17 +74,49 @@ impl Folder {
 }
 
 impl NewFile {
-    /// Gives the file the owner, group and mode of another.
+    /// Gives the file the owner, group, mode and extended attributes (access lists, security labels) of another of the same folder.
     ///
     /// # Errors
-    /// This account may not give files away.
-    pub fn take_attributes(&self, of: &Metadata) -> Result<(), FileError> {
+    /// This account may not give files away, or not set an attribute.
+    pub fn take_attributes(&self, name: &str, of: &Metadata) -> Result<(), FileError> {
         let own = self.file.metadata().map_err(FileError::io("look at a new file in", self.folder.path()))?;
         if (own.uid(), own.gid()) != (of.uid(), of.gid()) {
             let changed = std::os::unix::fs::fchown(&self.file, Some(of.uid()), Some(of.gid()));
             changed.map_err(FileError::io("keep the owner in", self.folder.path()))?;
         }
         let mode = Mode::from_raw_mode(of.mode() & 0o7777);
-        rustix::fs::fchmod(&self.file, mode).map_err(FileError::on("keep the mode in", self.folder.path()))
+        rustix::fs::fchmod(&self.file, mode).map_err(FileError::on("keep the mode in", self.folder.path()))?;
+        // After the mode, which would change an access list.
+        let path = self.folder.path().join(name);
+        self.take_extended(&path).map_err(FileError::on("keep the extended attributes of", &path))
+    }
+
+    /// By path: opening a database beside SQLite would cost this process its locks.
+    fn take_extended(&self, of: &Path) -> rustix::io::Result<()> {
+        let mut names = Vec::with_capacity(LONGEST_LIST_BYTES);
+        match rustix::fs::llistxattr(of, rustix::buffer::spare_capacity(&mut names)) {
+            Ok(_) => {}
+            Err(Errno::OPNOTSUPP) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !is_of_the_content(name)) {
+            let (mut wanted, mut found) = (Vec::with_capacity(LONGEST_VALUE_BYTES), Vec::with_capacity(LONGEST_VALUE_BYTES));
+            rustix::fs::lgetxattr(of, name, rustix::buffer::spare_capacity(&mut wanted))?;
+            let has = rustix::fs::fgetxattr(&self.file, name, rustix::buffer::spare_capacity(&mut found)).is_ok();
+            // A label that the system has given already may be one that this account could not set.
+            if !has || found != wanted {
+                rustix::fs::fsetxattr(&self.file, name, &wanted, XattrFlags::empty())?;
+            }
+        }
+        Ok(())
     }
 }
+
+/// What the kernel says of the old content (measurements, capabilities), or of the old inode (`trusted`), is not true of the new one.
+fn is_of_the_content(name: &[u8]) -> bool {
+    [b"trusted.".as_slice(), b"security.ima", b"security.evm", b"security.capability"].iter().any(|start| name.starts_with(start))
+}
+
+/// `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` of Linux.
+const LONGEST_LIST_BYTES: usize = 64 << 10;
+const LONGEST_VALUE_BYTES: usize = 64 << 10;
