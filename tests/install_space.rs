@@ -9,9 +9,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use airkeep::database::{Image, InstallError, InstallOptions, Installation, Others, Way};
+use airkeep::database::{Image, InstallError, InstallOptions, Installation, Installed, Others, Way};
 use common::{number, snapshot};
-use placing::{Filler, Place, fill, image_of, install, refusing};
+use placing::{Filler, Place, fill, image_of, install, patient, refusing};
 use rusqlite::Connection;
 use support::{content, integrity, skip};
 
@@ -111,7 +111,10 @@ fn room_that_is_taken_in_the_middle_leaves_the_old_content() {
             }
             None => assert!(snapshot(&live) == files, "{kind}: {:?}", place.names()),
         }
-        install(&place.target, &image).unwrap_or_else(|error| panic!("{kind}, again: {}", support::causes(&error)));
+        let again =
+            Installation::lock(&place.target, &image, &patient(), &mut Filler).and_then(|lock| lock.install(&patient(), &mut Filler));
+        let again = again.and_then(Installed::release);
+        again.unwrap_or_else(|error| panic!("{kind}, again: {}", support::causes(&error)));
         for name in place.names() {
             fs::remove_file(live.join(name)).expect("remove");
         }
