@@ -14,6 +14,7 @@
 //! The rooms and what may import what are described in ARCHITECTURE.md, the bytes in docs/format.md.
 
 pub mod bundle;
+pub mod config;
 pub mod crypto;
 pub mod database;
 pub mod files;

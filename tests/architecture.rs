@@ -5,24 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Room → rooms that it may import. The command line sees the library from outside, as the crate `airkeep`.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("crypto", &[]),
     ("files", &["crypto"]),
     ("bundle", &["crypto"]),
     ("database", &["files", "crypto"]),
+    ("config", &["bundle", "files"]),
     ("journal", &["bundle", "crypto", "files"]),
     ("vault", &["journal", "bundle", "crypto", "files"]),
     ("ops", &["vault", "journal", "bundle", "database", "crypto", "files"]),
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 24] = [
+const CRATES: [(&str, &[&str]); 26] = [
     ("close_fds", &["cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("indicatif", &["cli"]),
     ("signal_hook", &["cli"]),
+    ("toml_span", &["config"]),
+    ("strsim", &["config"]),
     ("tar", &["bundle"]),
     ("flate2", &["bundle"]),
     ("zstd", &["bundle"]),

@@ -4,13 +4,14 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "backup",
     "verify",
     "restore",
     "gap",
     "guard",
+    "config",
     "list",
     "info",
     "key",
@@ -23,7 +24,8 @@ const COMMANDS: [&str; 16] = [
     "demo",
 ];
 /// Those that hold further commands, and these.
-const NESTED: [(&str, &[&str]); 6] = [
+const NESTED: [(&str, &[&str]); 7] = [
+    ("config", &["check", "show"]),
     ("restore", &["resolve"]),
     ("gap", &["list", "show", "export"]),
     ("key", &["list", "add", "remove", "rotate", "new"]),

@@ -181,6 +181,10 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     }
     in_place(&home, &mut reader);
     guarded(&home, &mut reader);
+    let config = "set='plant'\nvault='place'\n[sources.work]\nsqlite='work.db'\nappend-only='account'\n";
+    home.write("airkeep.toml", config, 0o600);
+    reader.read("airkeep config", &parsed(&home, 0, &["config", "show", "--json"]));
+    std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     reader.finish(|name| !has_git && name.starts_with("git."));
 }
 

@@ -16,7 +16,7 @@ use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::SigningKeyArguments;
-use super::{Report, append_only, explain, json, screen};
+use super::{Report, append_only, explain, json, screen, selection, settings};
 
 /// Seal live databases into one encrypted, verified bundle
 ///
@@ -98,15 +98,16 @@ impl Arguments {
 
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        let sources = self.databases.iter().map(|text| source(text)).collect::<Result<Vec<_>, _>>()?;
-        let mut backup = Backup::new(sources, self.vault);
+        let mut backup = Backup::new(Vec::new(), self.vault);
+        let notes = selection::choose(&mut backup, &self.databases, settings::config())?;
+        backup.set = settings::config().and_then(|config| config.set.clone());
         backup.compression = self.compression;
         backup.check = match self.check {
             Check::Full => CheckKind::Full,
             Check::Quick => CheckKind::Quick,
             Check::None => CheckKind::None,
         };
-        backup.hash_tables = self.hash_tables;
+        backup.hash_tables = self.hash_tables || settings::config().is_some_and(|config| config.sealing.hash_tables);
         backup.tag = self.tag;
         backup.note = self.note;
         backup.busy_timeout = self.busy_timeout;
@@ -121,6 +122,7 @@ impl Arguments {
         backup.check_sources()?;
         let ring = self.keys.ring(Purpose::Seal)?;
         let mut environment = self.record.environment();
+        environment.shortfalls.extend(notes);
         let report = backup.run(&ring, &mut environment)?;
         Ok(render(report, self.compression).with_shortfalls(environment))
     }

@@ -189,6 +189,7 @@ impl Exit {
             | Failure::NoVault { .. }
             | Failure::EmptyVault { .. }
             | Failure::NotAVault { .. }
+            | Failure::NothingCaptured
             | Failure::NoGap { .. }
             | Failure::NotSafety { .. }
             | Failure::NoGapTable { .. }
@@ -247,11 +248,13 @@ impl Exit {
         }
     }
 
-    fn of_file(error: &FileError) -> Exit {
+    /// The code for a file that cannot be used.
+    pub fn of_file(error: &FileError) -> Exit {
         match error {
             FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
             FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => Exit::Usage,
             FileError::Locked { .. } => Exit::Locked,
+            FileError::Untrusted { .. } => Exit::Usage,
             FileError::Exists { .. } | FileError::IsFolder { .. } | FileError::Folder { .. } | FileError::NotRegular { .. } => Exit::Usage,
             FileError::Exposed { .. } | FileError::TooLong { .. } => Exit::Key,
             FileError::Io { .. } => Exit::Failed,

@@ -85,6 +85,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             hint(source).or(Some("name another vault with --vault DIR, or go without: --no-safety-bundle --reason TEXT"))
         }
         Failure::NotAVault { .. } => Some("name the vault: --vault DIR"),
+        Failure::NothingCaptured => Some("'airkeep config check' tells which sources are missing"),
         Failure::NoReason => Some("say why: --reason TEXT"),
         Failure::OpenRestore { .. } => Some("'airkeep restore resolve --vault DIR' finds out how it ended"),
         Failure::NotStopped { .. } => Some("see what the command printed; nothing was locked or changed"),
@@ -121,6 +122,14 @@ fn source_hint(error: &DatabaseError) -> Option<&'static str> {
     }
 }
 
+/// What to do about a configuration.
+pub fn config_hint(error: &airkeep::config::ConfigError) -> Option<&'static str> {
+    match error {
+        airkeep::config::ConfigError::File { source, .. } => file_hint(source),
+        airkeep::config::ConfigError::Syntax { .. } => Some("see docs/configuration.md"),
+    }
+}
+
 /// What to do where a target was not replaced.
 pub fn install_hint(error: &InstallError) -> Option<&'static str> {
     match error {
@@ -146,7 +155,7 @@ fn vault_hint(error: &VaultError) -> Option<&'static str> {
         VaultError::File(error) => file_hint(error),
         VaultError::SeveralSets { .. } => Some("keep the bundles of each set in a folder of their own"),
         VaultError::Identity { .. } => Some("move the damaged file aside: it is made anew from the bundles of the vault"),
-        VaultError::Named { .. } => Some("leave --name out: a set keeps its name"),
+        VaultError::Named { .. } => Some("a set keeps its name: leave --name out, or correct 'set' in airkeep.toml"),
         VaultError::SignerChanges { .. } => Some("get the file back from a copy that was carried out"),
         VaultError::Format { .. } | VaultError::Exhausted { .. } => None,
     }
@@ -158,6 +167,7 @@ fn file_hint(error: &FileError) -> Option<&'static str> {
             Some("a vault must be a real folder that only you can write to: chmod 700 DIR, or name another with --vault")
         }
         FileError::Locked { .. } => Some("wait until the other run has finished"),
+        FileError::Untrusted { .. } => Some("it names commands and keys: chown it to yourself, chmod go-w it"),
         FileError::Exposed { .. } => Some("take the others' permissions away: chmod 600 FILE"),
         FileError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),
         FileError::Io { action: "make folder", source, .. } if source.kind() == ErrorKind::NotFound => {

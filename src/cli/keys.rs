@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::exit::Exit;
 use super::explain::Explained;
 use super::proposal;
+use super::settings;
 use super::signals;
 use super::terminal::Terminal;
 
@@ -84,6 +85,12 @@ impl KeyArguments {
     /// Collects the keys: all that flags name, else the first of environment, service credentials, terminal.
     pub fn ring(&self, purpose: Purpose) -> Result<Keyring, Explained> {
         let mut ring = named(&self.key_file, &self.passphrase_file, &self.passphrase_fd)?;
+        if ring.is_empty()
+            && !is_in_environment()
+            && let Some(config) = settings::config()
+        {
+            ring = named(&config.keys.key_files, &config.keys.passphrase_files, &[])?;
+        }
         if ring.is_empty() {
             ring.passphrases.extend(unnamed(purpose)?);
         }
@@ -92,6 +99,11 @@ impl KeyArguments {
         }
         Ok(ring)
     }
+}
+
+/// What was set for this run counts more than what stands in a file.
+fn is_in_environment() -> bool {
+    std::env::var_os(VARIABLE).is_some()
 }
 
 fn named(key_files: &[PathBuf], passphrase_files: &[PathBuf], descriptors: &[u32]) -> Result<Keyring, Explained> {

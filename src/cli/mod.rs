@@ -6,6 +6,7 @@ mod append_only;
 mod audit;
 mod backup;
 mod completions;
+mod config;
 mod databases;
 mod demo;
 mod exit;
@@ -27,6 +28,8 @@ mod record;
 mod recover_text;
 mod restore;
 mod screen;
+mod selection;
+mod settings;
 mod signals;
 mod signer;
 mod signers;
@@ -35,13 +38,13 @@ mod vault;
 mod verify;
 
 use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use airkeep::Environment;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::Exit;
 use explain::Explained;
@@ -56,6 +59,9 @@ struct Arguments {
     /// Tell each step and its time on standard error
     #[arg(short, long, global = true, display_order = 900)]
     verbose: bool,
+    /// The configuration (default: the next airkeep.toml from the working folder upward)
+    #[arg(long, global = true, display_order = 901, value_name = "FILE", env = "AIRKEEP_CONFIG")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,6 +74,7 @@ enum Command {
     Restore(Box<restore::Arguments>),
     Gap(gap::Arguments),
     Guard(Box<guard::Arguments>),
+    Config(config::Arguments),
     List(list::Arguments),
     Info(info::Arguments),
     Key(key::Arguments),
@@ -131,9 +138,10 @@ fn protect_memory() {
 
 fn run() -> Exit {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(&error, wants_json),
+        Err(Refused::Usage(error)) => return refuse(&error, wants_json),
+        Err(Refused::Config(explained)) => return fail(None, &explained, wants_json),
     };
     let verbosity = match (arguments.quiet, arguments.verbose) {
         (true, true) => return fail(None, &contradiction(), wants_json),
@@ -151,6 +159,7 @@ fn run() -> Exit {
         Command::Restore(arguments) => ("restore", arguments.json(), arguments.run()),
         Command::Gap(arguments) => ("gap", arguments.json(), arguments.run()),
         Command::Guard(arguments) => ("guard", arguments.json, arguments.run()),
+        Command::Config(arguments) => ("config", arguments.json(), arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
@@ -208,6 +217,27 @@ fn open_restores(place: &Path) -> Vec<String> {
     open.into_iter().map(words).collect()
 }
 
+/// Why the arguments cannot be taken.
+enum Refused {
+    Usage(clap::Error),
+    Config(Explained),
+}
+
+/// Reads the arguments twice: the first time for the configuration that they name, the second time with the defaults that it has.
+fn parse() -> Result<Arguments, Refused> {
+    let first = Arguments::command().ignore_errors(true).try_get_matches();
+    let named = first.as_ref().ok().and_then(|matches| matches.get_one::<PathBuf>("config").cloned());
+    // Help, and what is there when nothing works any more, depend on no file.
+    let is_alone = first
+        .as_ref()
+        .map_or(true, |matches| matches!(matches.subcommand_name(), None | Some("help" | "recover-text" | "completions" | "man" | "demo")));
+    let config = if is_alone { None } else { settings::load(named).map_err(Refused::Config)? };
+    let command = Arguments::command();
+    let command = config.map_or(command.clone(), |config| settings::apply(command, config));
+    let matches = command.try_get_matches().map_err(Refused::Usage)?;
+    Arguments::from_arg_matches(&matches).map_err(Refused::Usage)
+}
+
 /// What every command works in: the system, watched by this program's display and stopped by its signals.
 fn environment() -> Environment {
     let mut environment = Environment::system();
@@ -235,7 +265,7 @@ impl Command {
             Command::Signer(arguments) => arguments.place(),
             Command::Audit(arguments) => arguments.place(),
             Command::Vault(arguments) => arguments.place(),
-            Command::RecoverText(_) | Command::Completions(_) | Command::Man(_) | Command::Demo(_) => None,
+            Command::Config(_) | Command::RecoverText(_) | Command::Completions(_) | Command::Man(_) | Command::Demo(_) => None,
         }
     }
 
@@ -245,6 +275,7 @@ impl Command {
             // A fingerprint is there to be written down.
             Command::Init(_)
             | Command::Signer(_)
+            | Command::Config(_)
             | Command::List(_)
             | Command::Audit(_)
             | Command::Info(_)

@@ -44,6 +44,14 @@ pub enum FileError {
         /// What is wrong with it.
         fault: FolderFault,
     },
+    /// A file that is believed, and that others could have written.
+    #[error("'{}' could have been written by others: {why}", shown(path))]
+    Untrusted {
+        /// Its path.
+        path: PathBuf,
+        /// In which way.
+        why: String,
+    },
     /// A secret that others could read.
     #[error("key material in '{}' can be read by others (mode {mode:03o})", shown(path))]
     Exposed {

@@ -57,6 +57,32 @@ pub fn check_private_folder(path: &Path) -> Result<(), FileError> {
     Err(FileError::Folder { path: path.to_owned(), fault })
 }
 
+/// Refuses a file that somebody else could have written: it must belong to this account, to root, or to who became root by sudo, and no
+/// other may write to it or to its folder.
+///
+/// # Errors
+/// [`FileError::Untrusted`] with the reason, [`FileError::Io`] if it cannot be looked at.
+pub fn require_trusted_file(path: &Path) -> Result<(), FileError> {
+    let own = rustix::process::geteuid().as_raw();
+    let by_sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok()).filter(|_| own == 0);
+    let is_trusted = |uid: u32| uid == own || uid == 0 || Some(uid) == by_sudo;
+    let untrusted = |why: String| Err(FileError::Untrusted { path: path.to_owned(), why });
+    let file = path.metadata().map_err(FileError::io("look at", path))?;
+    if !is_trusted(file.uid()) {
+        return untrusted(format!("it belongs to account {}", file.uid()));
+    }
+    if file.mode() & 0o022 != 0 {
+        return untrusted(format!("its mode is {:03o}", file.mode() & 0o777));
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let folder = parent.metadata().map_err(FileError::io("look at", parent))?;
+    // In a folder like /tmp others may make files, but not take ours away.
+    match folder.mode() & 0o002 != 0 && folder.mode() & 0o1000 == 0 {
+        true => untrusted(format!("everybody can write to '{}'", parent.display())),
+        false => Ok(()),
+    }
+}
+
 /// Makes a folder with mode 0700 whatever the umask, and makes its name durable. Its parent must exist.
 ///
 /// # Errors

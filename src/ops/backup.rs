@@ -15,7 +15,8 @@ use super::recorder::{Note, chain, record, resolve_pending, subject};
 use super::seal::{LiveFiles, Origin, SealedBundle, Sealer};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
-    Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Predecessor, PublicCore, RECOVER_TEXT, read_front,
+    Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Predecessor, PublicCore, RECOVER_TEXT, SetName,
+    read_front,
 };
 use crate::crypto::{Digest, SigningKey, random};
 use crate::database::{CheckKind, DatabaseError, PagePreference};
@@ -36,8 +37,12 @@ pub struct SourceSpec {
 pub struct Backup {
     /// What to capture, in this order.
     pub sources: Vec<SourceSpec>,
+    /// Sources without which the others are sealed all the same, and the bundle is told to be incomplete.
+    pub optional: Vec<Label>,
     /// Where the bundle goes.
     pub vault: PathBuf,
+    /// The set's name: a new vault gets it, and no other vault is taken.
+    pub set: Option<SetName>,
     /// How it is packed.
     pub compression: Compression,
     /// How each source is checked.
@@ -96,7 +101,9 @@ impl Backup {
     pub fn new(sources: Vec<SourceSpec>, vault: impl Into<PathBuf>) -> Backup {
         Backup {
             sources,
+            optional: Vec::new(),
             vault: vault.into(),
+            set: None,
             compression: Compression::DEFAULT,
             check: CheckKind::Quick,
             hash_tables: false,
@@ -120,7 +127,7 @@ impl Backup {
     /// [`Failure`]; nothing is left behind then.
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
         self.check_sources()?;
-        let mut vault = Vault::open(&self.vault, &mut *environment.entropy)?;
+        let mut vault = Vault::open_named(&self.vault, self.set.clone(), &mut *environment.entropy)?;
         environment.progress.note(&format!("opened vault '{}' of {}", self.vault.display(), vault.set().name.as_str()));
         let place = self.signing_key.as_ref();
         let result =
@@ -148,6 +155,7 @@ impl Backup {
             }
             if let Err(error) = source.path.metadata()
                 && error.kind() == std::io::ErrorKind::NotFound
+                && !self.optional.contains(&source.label)
             {
                 let missing = DatabaseError::Missing { path: source.path.clone() };
                 return Err(Failure::Source { label: source.label.clone(), source: missing });

@@ -275,6 +275,9 @@ pub enum Failure {
         /// The folder.
         path: PathBuf,
     },
+    /// Each source failed, and none of them was required.
+    #[error("no source could be captured")]
+    NothingCaptured,
     /// To go without a safety bundle needs a reason.
     #[error("a restore without a safety bundle needs a reason")]
     NoReason,

@@ -84,14 +84,17 @@ impl Sealer<'_> {
         let sealing = Sealing { ring: self.ring, signer: self.signer, compression: self.backup.compression, workers: environment.workers };
         let writer = BundleWriter::start(out, self.core, sealing, &mut *environment.entropy);
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
-        let (mut sources, mut found, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sources, mut found, mut warnings, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for spec in &self.backup.sources {
             let watched = watched_in(spec, &self.backup.append_only, self.histories);
             let options = CaptureOptions { watched: &watched, ..options };
-            let captured = self.capture(spec, &options, &progress, &mut writer)?;
+            let Some(captured) = self.capture(spec, &options, &progress, &mut writer, &mut missing)? else { continue };
             found.extend(captured.facts.continuity.iter().map(|(table, found)| (spec.label.clone(), table.clone(), found.clone())));
             warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
             sources.push(source_record(&spec.label, captured));
+        }
+        if sources.is_empty() && !self.backup.sources.is_empty() {
+            return Err(Failure::NothingCaptured);
         }
         let manifest = Manifest {
             format: MANIFEST_FORMAT.to_owned(),
@@ -107,6 +110,7 @@ impl Sealer<'_> {
         let (out, sealed) = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?.split();
         let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
         flushed.map_err(|source| self.seal_failure(BundleError::Write { source }))?;
+        environment.shortfalls.extend(missing);
         Ok(SealedBundle { sealed, manifest, found, warnings })
     }
 
@@ -116,10 +120,18 @@ impl Sealer<'_> {
         options: &CaptureOptions<'_>,
         progress: &Arc<dyn Progress>,
         writer: &mut BundleWriter<'_, W>,
-    ) -> Result<Captured, Failure> {
+        missing: &mut Vec<String>,
+    ) -> Result<Option<Captured>, Failure> {
         let of_source = |source| Failure::Source { label: spec.label.clone(), source };
         let examining = Phase::begin(progress, &format!("examining {}", spec.label), None);
-        let mut capture = self.origin.capture(spec, options).map_err(of_source)?;
+        let mut capture = match self.origin.capture(spec, options) {
+            // Nothing of it was written yet; what fails later fails the bundle.
+            Err(error) if self.backup.optional.contains(&spec.label) && !progress.is_cancelled() => {
+                missing.push(format!("source '{}' is not in this bundle: {error}", spec.label));
+                return Ok(None);
+            }
+            captured => captured.map_err(of_source)?,
+        };
         drop(examining);
         let facts = capture.facts().clone();
         progress.note(&captured_note(&spec.label, &facts));
@@ -146,7 +158,7 @@ impl Sealer<'_> {
             None => None,
         };
         let gap = self.origin.gap(&spec.label).map(|(gap, rows)| self.add_capsule(&spec.label, gap, rows, writer)).transpose()?;
-        Ok(Captured { facts, sha256, schema_sha256, gap })
+        Ok(Some(Captured { facts, sha256, schema_sha256, gap }))
     }
 
     /// Adds the rows that a restore takes away, if there are any.

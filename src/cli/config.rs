@@ -1,0 +1,123 @@
+//! `airkeep config`.
+
+use std::fmt::Write as _;
+
+use airkeep::config::{Config, Expanded, SourceConfig};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::exit::{self, Exit};
+use super::explain::Explained;
+use super::{Report, screen, settings};
+
+/// Look at the configuration
+///
+/// airkeep.toml is looked for from the working folder upward, or named with --config or AIRKEEP_CONFIG (docs/configuration.md). What
+/// it says are defaults of flags.
+#[derive(Args)]
+#[command(after_long_help = after_help("airkeep config check\n  airkeep config show --config /etc/airkeep/airkeep.toml"))]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Prove that the configuration is understood, and that all that it names is there
+    #[command(after_long_help = after_help("airkeep config check"))]
+    Check(Output),
+    /// Show what the configuration means, with the databases that patterns stand for
+    #[command(after_long_help = after_help("airkeep config show"))]
+    Show(Output),
+}
+
+#[derive(Args)]
+struct Output {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    /// Whether one JSON object is wanted.
+    pub fn json(&self) -> bool {
+        let (Action::Check(output) | Action::Show(output)) = &self.action;
+        output.json
+    }
+
+    /// Runs the command.
+    pub fn run(self) -> Result<Report, Explained> {
+        let Some(config) = settings::config() else {
+            let hint = "'airkeep init' writes one, or name it with --config";
+            return Err(Explained::new(Exit::NotFound, "there is no airkeep.toml here or in a folder above", Some(hint)));
+        };
+        let sources: Vec<(&SourceConfig, Expanded)> = config.sources.iter().map(|source| (source, source.expand())).collect();
+        let problems: Vec<String> = sources.iter().flat_map(|(source, expanded)| problems(source, expanded)).collect();
+        let json = json!({ "config": object(config, &sources) });
+        let json = json.as_object().cloned().unwrap_or_default();
+        match self.action {
+            Action::Show(_) => Ok(Report { text: shown(config, &sources), json, warnings: problems, error: None }),
+            Action::Check(_) => Ok(Report {
+                text: if problems.is_empty() {
+                    format!("ok        {}\n", screen::escape(&config.path.to_string_lossy()))
+                } else {
+                    String::new()
+                },
+                json,
+                error: problems.first().map(|first| Explained::new(Exit::NotFound, first.clone(), None)),
+                warnings: problems.into_iter().skip(1).collect(),
+            }),
+        }
+    }
+}
+
+/// What is not there.
+fn problems(source: &SourceConfig, expanded: &Expanded) -> Vec<String> {
+    let missing = expanded.found.iter().filter(|(_, path)| !path.is_file());
+    let missing = missing.map(|(label, path)| format!("source '{label}': '{}' does not exist", path.display()));
+    let empty = expanded.found.is_empty() && expanded.refused.is_empty();
+    let empty = empty.then(|| format!("source '{}': no file fits its pattern", source.name));
+    missing.chain(expanded.refused.iter().map(|text| format!("source '{}': {text}", source.name))).chain(empty).collect()
+}
+
+fn shown(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<10}{}", screen::escape(value));
+    };
+    row("config", &config.path.to_string_lossy());
+    if let Some(set) = &config.set {
+        row("set", set.as_str());
+    }
+    if let Some(vault) = &config.vault {
+        row("vault", &vault.to_string_lossy());
+    }
+    for path in config.keys.key_files.iter().chain(&config.keys.passphrase_files) {
+        row("key", &path.to_string_lossy());
+    }
+    for (source, expanded) in sources {
+        for (label, path) in &expanded.found {
+            let required = if source.required { ", required" } else { "" };
+            row("source", &format!("{label}: {}{required}", path.display()));
+        }
+    }
+    text
+}
+
+fn object(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> Value {
+    let source = |(source, expanded): &(&SourceConfig, Expanded)| {
+        let databases: Vec<Value> =
+            expanded.found.iter().map(|(label, path)| json!({ "label": label, "path": path.to_string_lossy() })).collect();
+        json!({ "name": source.name, "required": source.required, "append_only": source.append_only, "databases": databases })
+    };
+    json!({
+        "path": config.path.to_string_lossy(),
+        "set": config.set,
+        "vault": config.vault.as_ref().map(|path| path.to_string_lossy()),
+        "sources": sources.iter().map(source).collect::<Vec<_>>(),
+    })
+}
+
+fn after_help(examples: &str) -> String {
+    format!("Examples:\n  {examples}\n\n{}", exit::table(&[Exit::Success, Exit::Usage, Exit::NotFound, Exit::Bug]))
+}

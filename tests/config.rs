@@ -1,0 +1,175 @@
+//! One configuration for a whole system: what it means, and what each error in it says.
+
+mod cli;
+
+use std::path::Path;
+
+use airkeep::config::Config;
+use cli::Home;
+use rusqlite::Connection;
+use serde_json::json;
+
+/// Wrong configurations, and the exact words behind the file's name.
+const WRONG: [(&str, &str); 34] = [
+    ("set", "1:4: not TOML: expected an equals, found eof"),
+    ("set = 'a'\nset = 'b'", "2:1: not TOML: duplicate key: `set`"),
+    ("[keys\n", "1:6: not TOML: expected a right bracket, found a newline"),
+    ("vault = 'unterminated", "1:9: not TOML: unterminated string"),
+    ("vualt = 'x'", "1:1: unknown key 'vualt', did you mean 'vault'?"),
+    ("\n\n  sett = 'x'", "3:3: unknown key 'sett', did you mean 'set'?"),
+    ("zzz = 1", "1:1: unknown key 'zzz', known are: hook, keys, sealing, set, sources, start, stop, vault"),
+    ("[sealing]\ncomplession = 'none'", "2:1: unknown key 'complession', did you mean 'compression'?"),
+    ("[sealing]\nhash_tables = true", "2:1: unknown key 'hash_tables', did you mean 'hash-tables'?"),
+    ("[keys]\nkey-file = 'x'", "2:1: unknown key 'key-file', did you mean 'key-files'?"),
+    ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-files'?"),
+    ("[source.main]\nsqlite = 'x'", "1:2: unknown key 'source', did you mean 'sources'?"),
+    ("[sources.main]\nsqlite = 'x'\nrequire = true", "3:1: unknown key 'require', did you mean 'required'?"),
+    ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, required, sqlite"),
+    ("set = 1", "1:7: 'set' is a number, expected text"),
+    (
+        "set = 'Not Allowed'",
+        "1:8: 'set': set name 'Not Allowed' is not allowed: it may have a-z, 0-9, '.', '_', '-', begins with a letter or digit, and has at most 64 bytes",
+    ),
+    ("vault = ''", "1:9: 'vault': it is empty"),
+    ("keys = 'x'", "1:9: 'keys' is text, expected a table"),
+    ("[keys]\nkey-files = 7", "2:13: 'key-files' is a number, expected text or a list of texts"),
+    ("[keys]\nkey-files = ['a', 7]", "2:19: 'key-files' is a number, expected text"),
+    ("[sealing]\ncompression = 'lzma'", "2:16: 'compression': expected gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none"),
+    ("[sealing]\ncheck = 'thorough'", "2:10: 'check': 'thorough' is none of full, quick, none"),
+    ("[sealing]\nhash-tables = 'yes'", "2:16: 'hash-tables' is text, expected true or false"),
+    ("[sealing]\nbusy-timeout = -1", "2:16: 'busy-timeout': expected 0 to 86400 seconds"),
+    ("[sealing]\nbusy-timeout = '5'", "2:17: 'busy-timeout' is text, expected a number of seconds"),
+    ("sources = []", "1:11: 'sources' is a list, expected a table"),
+    ("[sources]\nmain = 'x'", "2:9: 'main' is text, expected a table"),
+    ("[sources.main]", "1:1: 'main' has no key 'sqlite'"),
+    (
+        "[sources.Main]\nsqlite = 'x'",
+        "1:1: 'Main': label 'Main' is not allowed: it may have a-z, 0-9, '.', '_', '-', begins with a letter or digit, and has at most 64 bytes",
+    ),
+    (
+        "[sources.\"../up\"]\nsqlite = 'x'",
+        "1:1: '../up': label '../up' is not allowed: it may have a-z, 0-9, '.', '_', '-', begins with a letter or digit, and has at most 64 bytes",
+    ),
+    ("[sources.main]\nsqlite = 'data/*.db'", "1:1: 'main': a pattern needs the name \"tenants/*\""),
+    (
+        "[sources.\"tenants/*\"]\nsqlite = 'x.db'",
+        "1:1: 'tenants/*': the path of 'tenants/*' needs a '*' in the file's name, which becomes the label",
+    ),
+    (
+        "[sources.main]\nsqlite = 'sqlite:///x.db'",
+        "2:11: 'sqlite': 'sqlite:///x.db' means 'relative' to some libraries and 'absolute' to others; write the path",
+    ),
+    ("[sources.main]\nsqlite = 'sqlite::memory:'", "2:11: 'sqlite': 'sqlite::memory:' names no file"),
+];
+
+#[test]
+fn each_error_names_its_place_and_what_was_expected() {
+    let mut wrong = Vec::new();
+    for (text, expected) in WRONG {
+        let error = Config::parse(Path::new("airkeep.toml"), text).expect_err(text).to_string();
+        if error != format!("airkeep.toml:{expected}") {
+            wrong.push(format!("{text:?}\n  {error}\n  airkeep.toml:{expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A system: a main database with an audit table, and tenants.
+fn system(more: &str) -> Home {
+    let home = Home::new();
+    home.key("key");
+    for folder in ["data", "data/tenants"] {
+        home.folder(folder);
+    }
+    for name in ["main", "tenants/acme", "tenants/beta"] {
+        let database = Connection::open(home.path(format!("data/{name}.db"))).unwrap();
+        database.execute_batch("CREATE TABLE audit(id INTEGER PRIMARY KEY); INSERT INTO audit VALUES(1)").unwrap();
+    }
+    let text = "set = 'plant'\nvault = 'vault'\n[keys]\nkey-files = ['key']\n[sources.main]\nsqlite = 'file:data/main.db?mode=ro'\nrequired = true\n\
+        append-only = 'audit'\n[sources.\"tenants/*\"]\nsqlite = 'data/tenants/*.db'\n";
+    home.write("airkeep.toml", format!("{text}{more}"), 0o600);
+    home
+}
+
+#[test]
+fn a_backup_without_a_word_takes_all_and_words_choose() {
+    let home = system("");
+    let labels = |arguments: &[&str]| {
+        let report = home.json(&[&["backup", "--json"], arguments].concat());
+        assert_eq!(report["bundle"]["set"]["name"], "plant");
+        report["sources"].as_array().unwrap().iter().map(|source| source["label"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels(&[]), ["main", "tenants/acme", "tenants/beta"]);
+    assert_eq!(labels(&["tenants/*"]), ["tenants/acme", "tenants/beta"]);
+    assert_eq!(labels(&["tenants/beta", "main"]), ["main", "tenants/beta"]);
+    assert_eq!(labels(&["data/main.db"]), ["main"], "the name of a file is a file");
+    assert_eq!(home.json(&["audit", "continuity", "--json"])["tables"].as_array().unwrap().len(), 1, "the audit table is watched");
+    let mut below = home.airkeep(["list", "--json"]);
+    let run = cli::finish(below.current_dir(home.path("data/tenants")));
+    assert_eq!(run.code, 0, "found upward: {}", run.stderr);
+    home.refuses(10, "database 'tenants/gamma' does not exist", &["backup", "tenants/gamma"]);
+}
+
+#[test]
+fn what_is_not_required_may_be_missing_and_is_told() {
+    let home = system("[sources.late]\nsqlite = 'data/late.db'\n");
+    home.write("data/tenants/Not A Slug.db", "", 0o600);
+    home.write("data/tenants/broken.db", "no database", 0o600);
+    let run = home.run(["backup", "--json"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    for words in
+        ["source 'late' is not in this bundle", "source 'tenants/broken' is not in this bundle", "Not A Slug.db' cannot become a label"]
+    {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["sources"].as_array().unwrap().len(), 3);
+    std::fs::remove_file(home.path("data/main.db")).unwrap();
+    home.refuses(10, "cannot back up 'main'", &["backup"]);
+    home.refuses(10, "no source could be captured", &["backup", "late"]);
+    home.refuses(10, "does not exist", &["config", "check"]);
+}
+
+#[test]
+fn flags_count_more_than_the_configuration() {
+    let home = system("[sealing]\ncompression = 'none'\n");
+    assert_eq!(home.json(&["backup", "--json"])["compression"], "none");
+    assert_eq!(home.json(&["backup", "--json", "--compression", "gzip:1"])["compression"], "gzip:1");
+    let other = home.json(&["backup", "--json", "--vault", "other"]);
+    assert!(other["bundle"]["path"].as_str().unwrap().starts_with("other/"));
+    home.key("second");
+    home.refuses(12, "do not open the newest bundle", &["backup", "--key-file", "second"]);
+    let mut elsewhere = home.airkeep(["list", "--json"]);
+    let run = cli::finish(elsewhere.current_dir("/").env("AIRKEEP_CONFIG", home.path("airkeep.toml")));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    home.refuses(10, "cannot use configuration", &["list", "--config", "nowhere.toml"]);
+}
+
+#[test]
+fn a_configuration_that_others_could_have_written_is_not_believed() {
+    let home = system("");
+    home.chmod("airkeep.toml", 0o666);
+    home.refuses(2, "could have been written by others: its mode is 666", &["list"]);
+    home.chmod("airkeep.toml", 0o620);
+    home.refuses(2, "its mode is 620", &["backup"]);
+    home.chmod("airkeep.toml", 0o644);
+    home.succeeds(&["backup", "-q"]);
+    if cli::is_root() {
+        std::os::unix::fs::chown(home.path("airkeep.toml"), Some(65534), None).unwrap();
+        home.refuses(2, "it belongs to account 65534", &["list"]);
+    }
+    assert_eq!(home.run(["recover-text"]).code, 0, "what is for the worst day depends on no file");
+}
+
+#[test]
+fn check_and_show_tell_what_it_means() {
+    let home = system("");
+    assert!(home.succeeds(&["config", "check"]).starts_with("ok        "));
+    let shown = home.json(&["config", "show", "--json"]);
+    let labels = |place: usize| {
+        shown["config"]["sources"][place]["databases"].as_array().unwrap().iter().map(|d| d["label"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((labels(0), labels(1)), (vec![json!("main")], vec![json!("tenants/acme"), json!("tenants/beta")]));
+    let empty = Home::new();
+    empty.refuses(10, "there is no airkeep.toml", &["config", "show"]);
+}
