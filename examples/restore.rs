@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         signers: TrustedSigners::default(),
         signing_key: None,
         accept_damage: false,
+        vault: None,
     };
     for restored in restore.run(&ring, &mut Environment::system())?.restored {
         println!("{} as of {}", restored.path.display(), restored.source.captured_at);

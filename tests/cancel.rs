@@ -109,6 +109,7 @@ fn a_restore_that_is_cancelled_leaves_nothing() {
         signers: TrustedSigners::default(),
         signing_key: None,
         accept_damage: false,
+        vault: None,
     };
     sweep("restore", home.path(), |environment| restore.run(&ring(), environment).map(drop));
 }

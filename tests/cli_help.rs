@@ -132,7 +132,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 93] = [
+const WRONG: [(&str, &[&str]); 92] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -186,7 +186,6 @@ const WRONG: [(&str, &[&str]); 93] = [
     ("verify-restore-flag", &["verify", "app.akb", "--to", "out"]),
     ("restore-target-twice", &["restore", "app.akb", "--to", "a", "--to", "b"]),
     ("restore-target-without-value", &["restore", "app.akb", "--to"]),
-    ("restore-vault", &["restore", "app.akb", "--to", "a", "--vault", "b"]),
     ("restore-new-keys", &["restore", "app.akb", "--to", "a", "--new-keys"]),
     ("info-target", &["info", "a.akb", "--to", "out"]),
     ("key-unknown-command", &["key", "replace", "vault"]),

@@ -173,3 +173,29 @@ fn check_and_show_tell_what_it_means() {
     let empty = Home::new();
     empty.refuses(10, "there is no airkeep.toml", &["config", "show"]);
 }
+
+#[test]
+fn bundles_have_names_that_need_no_path() {
+    let home = system("");
+    for number in 2..=4 {
+        home.succeeds(&["backup", "-q"]);
+        let database = Connection::open(home.path("data/main.db")).unwrap();
+        database.execute("INSERT INTO audit VALUES(?1)", [number]).unwrap();
+    }
+    let rows = || -> i64 {
+        Connection::open(home.path("data/main.db")).unwrap().query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap()
+    };
+    home.succeeds(&["restore", "2", "main", "--in-place", "--force"]);
+    assert_eq!(rows(), 2);
+    home.succeeds(&["restore", "latest", "main", "--in-place", "--force"]);
+    assert_eq!(rows(), 3, "safety bundles are not meant");
+    home.succeeds(&["restore", "4", "main", "--in-place", "--force"]);
+    assert_eq!(rows(), 4, "but have numbers: this is the state before the first restore");
+    home.refuses(10, "there is no bundle 17 in", &["restore", "17", "--in-place", "--force"]);
+    home.refuses(10, "there is no bundle from before 2001-01-01", &["restore", "--before", "2001-01-01", "main", "--to", "old"]);
+    home.succeeds(&["restore", "--before", "2999-01-01", "main", "--to", "new"]);
+    assert!(home.path("new/main.db").exists() && !home.path("new/tenants").exists());
+    home.refuses(2, "label 'Main' is not allowed", &["restore", "--before", "2999-01-01", "Main", "--to", "other"]);
+    home.succeeds(&["restore", "latest", "--in-place", "--force"]);
+    assert_eq!(rows(), 3, "all databases go back where the configuration says");
+}

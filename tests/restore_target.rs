@@ -26,8 +26,16 @@ fn restore(
     accept_damage: bool,
 ) -> Result<airkeep::RestoreReport, Failure> {
     let labels = labels.iter().map(|label| Label::parse(label).unwrap()).collect();
-    Restore { bundle: bundle.to_owned(), labels, to: to.to_owned(), signers: TrustedSigners::default(), signing_key: None, accept_damage }
-        .run(&ring(), &mut support::environment())
+    Restore {
+        bundle: bundle.to_owned(),
+        labels,
+        to: to.to_owned(),
+        signers: TrustedSigners::default(),
+        signing_key: None,
+        accept_damage,
+        vault: None,
+    }
+    .run(&ring(), &mut support::environment())
 }
 
 #[test]

@@ -296,7 +296,7 @@ fn event(text: &str) -> Result<Event, String> {
     Event::ALL.into_iter().find(|event| event.name() == text).ok_or_else(|| format!("expected {}", known()))
 }
 
-fn time(text: &str) -> Result<UtcTime, String> {
+pub fn time(text: &str) -> Result<UtcTime, String> {
     UtcTime::parse(text)
         .or_else(|| UtcTime::parse(&format!("{text}T00:00:00Z")))
         .ok_or_else(|| "expected YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ".to_owned())

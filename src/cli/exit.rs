@@ -190,6 +190,7 @@ impl Exit {
             | Failure::EmptyVault { .. }
             | Failure::NotAVault { .. }
             | Failure::NothingCaptured
+            | Failure::NoSuchBundle { .. }
             | Failure::NoGap { .. }
             | Failure::NotSafety { .. }
             | Failure::NoGapTable { .. }

@@ -85,6 +85,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             hint(source).or(Some("name another vault with --vault DIR, or go without: --no-safety-bundle --reason TEXT"))
         }
         Failure::NotAVault { .. } => Some("name the vault: --vault DIR"),
+        Failure::NoSuchBundle { .. } => Some("'airkeep list' shows what is there"),
         Failure::NothingCaptured => Some("'airkeep config check' tells which sources are missing"),
         Failure::NoReason => Some("say why: --reason TEXT"),
         Failure::OpenRestore { .. } => Some("'airkeep restore resolve --vault DIR' finds out how it ended"),

@@ -26,6 +26,7 @@ mod progress;
 mod proposal;
 mod record;
 mod recover_text;
+mod reference;
 mod restore;
 mod screen;
 mod selection;

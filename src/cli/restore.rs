@@ -7,16 +7,17 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
+use airkeep::bundle::UtcTime;
 use airkeep::ops::InPlaceReport;
 use airkeep::{Keyring, Label, Restore, inspect};
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::Report;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
+use super::{Report, reference};
 
 /// What became of a restore in place: lines, and members of the JSON object.
 pub fn outcome_of(report: &InPlaceReport) -> (String, serde_json::Map<String, serde_json::Value>) {
@@ -40,12 +41,19 @@ pub fn outcome_of(report: &InPlaceReport) -> (String, serde_json::Map<String, se
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The bundle
-    #[arg(value_name = "BUNDLE", required = true)]
-    bundle: Option<PathBuf>,
+    /// The bundle: a path, or 'latest' or a number in the vault
+    #[arg(value_name = "BUNDLE", required_unless_present = "before")]
+    bundle: Option<String>,
     /// Which sources to restore (default: all)
     #[arg(value_name = "LABEL", value_parser = Label::parse)]
     labels: Vec<Label>,
+    /// Restore the newest bundle that was sealed before this time (UTC, YYYY-MM-DDTHH:MM:SSZ or YYYY-MM-DD); then every word is a label
+    #[arg(long, value_name = "TIME", value_parser = reference::moment)]
+    before: Option<UtcTime>,
+    /// The vault: 'latest' and numbers are looked up in it, and it takes the record and the safety bundle (default: the folder that the
+    /// bundle is in)
+    #[arg(long, value_name = "DIR")]
+    vault: Option<PathBuf>,
     /// The folder to restore into; made if it is missing
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -93,7 +101,7 @@ impl Arguments {
     pub fn place(&self) -> Option<&Path> {
         match &self.command {
             Some(Command::Resolve(_)) => None, // it tells by itself
-            None => self.place.vault().or(self.bundle.as_deref()),
+            None => self.vault.as_deref().or(self.bundle.as_deref().map(Path::new)),
         }
     }
 
@@ -102,19 +110,35 @@ impl Arguments {
         if let Some(Command::Resolve(arguments)) = self.command {
             return arguments.run();
         }
-        let Some(bundle) = self.bundle else { return Err(Explained::new(Exit::Usage, "missing: <BUNDLE>", Some("see --help"))) };
+        let (bundle, labels) = self.chosen()?;
         // Nobody should type a passphrase to learn that this is no bundle.
         inspect(&bundle, &Keyring::default())?;
         let signers = self.signers.trusted()?;
         let signing_key = self.signing.place();
         let Some(to) = self.to else {
-            let request = self.place.request(bundle, self.labels, self.onto, signers, signing_key)?;
+            let mut request = self.place.request(bundle, labels, self.onto, signers, signing_key)?;
+            request.vault = self.vault;
             let ring = self.keys.ring(Purpose::Open)?;
             return self.place.run(request, ring, &self.record);
         };
         let ring = self.keys.ring(Purpose::Open)?;
-        let restore = Restore { bundle: bundle.clone(), labels: self.labels, to, signers, signing_key, accept_damage: self.accept_damage };
+        let restore =
+            Restore { bundle: bundle.clone(), labels, to, vault: self.vault, signers, signing_key, accept_damage: self.accept_damage };
         into::run(&restore, &bundle, &ring, &self.record)
+    }
+}
+
+impl Arguments {
+    /// The bundle, and the labels.
+    fn chosen(&self) -> Result<(PathBuf, Vec<Label>), Explained> {
+        let vault = self.vault.as_deref();
+        let Some(moment) = &self.before else {
+            let Some(text) = &self.bundle else { return Err(Explained::new(Exit::Usage, "missing: <BUNDLE>", Some("see --help"))) };
+            return Ok((reference::find(text, vault)?, self.labels.clone()));
+        };
+        let first = self.bundle.as_deref().map(Label::parse).transpose();
+        let first = first.map_err(|error| Explained::new(Exit::Usage, error.to_string(), Some("with --before every word is a label")))?;
+        Ok((reference::find_before(moment, vault)?, first.into_iter().chain(self.labels.clone()).collect()))
     }
 }
 
@@ -122,7 +146,7 @@ fn after_help() -> String {
     format!(
         "Examples:\n  airkeep restore BUNDLE.akb --to restored\n  airkeep restore BUNDLE.akb main tenants/acme --to restored --key-file backup.key\n  \
          airkeep restore BUNDLE.akb --in-place --dry-run\n  airkeep restore BUNDLE.akb main --in-place --reason 'bad import' --ticket OPS-17\n  \
-         airkeep restore BUNDLE.akb main --onto copy.db --force\n  airkeep restore resolve\n\n{}\n\n{}",
+         airkeep restore BUNDLE.akb main --onto copy.db --force\n  airkeep restore latest main --in-place\n  airkeep restore --before 2026-11-01 --to old\n  airkeep restore resolve\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&[
             Exit::Success,

@@ -135,6 +135,14 @@ pub enum Failure {
         /// Its path.
         path: PathBuf,
     },
+    /// The vault has no bundle that is meant.
+    #[error("there is no {what} in '{}'", vault.display())]
+    NoSuchBundle {
+        /// The vault.
+        vault: PathBuf,
+        /// In words.
+        what: String,
+    },
     /// There is no such file.
     #[error("bundle '{}' does not exist", path.display())]
     NoBundle {

@@ -35,6 +35,8 @@ pub struct Restore {
     pub labels: Vec<Label>,
     /// The folder; made if it is missing.
     pub to: PathBuf,
+    /// The vault that takes the record, else the folder that the bundle is in.
+    pub vault: Option<PathBuf>,
     /// Who may have sealed it; with somebody pinned, nothing is restored from a bundle that nobody of them signed.
     pub signers: TrustedSigners,
     /// Where the signing key is, for the record in a vault that has a signer.
@@ -92,7 +94,12 @@ impl Restore {
             Err(Failure::NoBundle { .. }) => return,
             Err(failure) => Note::failure(Event::Restore, None, failure),
         };
-        record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
+        record(self.recording_folder().as_ref(), self.signing_key.as_ref(), note, environment);
+    }
+
+    fn recording_folder(&self) -> Option<Folder> {
+        let named = self.vault.as_ref().and_then(|vault| Folder::open(&vault.canonicalize().ok()?).ok());
+        named.or_else(|| Folder::above(&self.bundle).ok())
     }
 
     /// Records what is about to be done: a run that is killed has said so.
@@ -100,7 +107,7 @@ impl Restore {
         let labels: Vec<&Label> = chosen.iter().map(|source| &source.label).collect();
         let details = json!({ "labels": labels, "to": self.to.to_string_lossy() });
         let note = Note::new(Event::Restore, journal::Outcome::Intent, Some(subject(core, &self.bundle)), details);
-        record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
+        record(self.recording_folder().as_ref(), self.signing_key.as_ref(), note, environment);
     }
 
     fn restore(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {

@@ -91,6 +91,7 @@ pub fn restore(bundle: &Path, to: &Path) -> RestoreReport {
         signers: TrustedSigners::default(),
         signing_key: None,
         accept_damage: false,
+        vault: None,
     };
     restore.run(&ring(), &mut environment()).unwrap_or_else(|failure| panic!("restore of {bundle:?}: {}", causes(&failure)))
 }

@@ -23,9 +23,6 @@ use crate::cli::{Report, append_only, backup, gap_text, json, screen};
 #[derive(Args)]
 #[command(next_help_heading = "In place")]
 pub struct PlaceArguments {
-    /// The vault that takes the safety bundle and the record (default: the folder that the bundle is in)
-    #[arg(long, value_name = "DIR", requires = "place")]
-    vault: Option<PathBuf>,
     /// Show what would be replaced and lost, and change nothing
     #[arg(long, requires = "place")]
     dry_run: bool,
@@ -82,11 +79,6 @@ impl PlaceArguments {
         self.dry_run
     }
 
-    /// The vault, if one was named.
-    pub fn vault(&self) -> Option<&Path> {
-        self.vault.as_deref()
-    }
-
     /// The request that the flags make.
     pub fn request(
         &self,
@@ -102,7 +94,6 @@ impl PlaceArguments {
         let mut request = InPlace::new(bundle);
         request.labels = labels;
         request.onto = onto;
-        request.vault.clone_from(&self.vault);
         request.others = if self.online { Others::Keep } else { Others::Refuse };
         request.links = if self.follow_links { Links::Follow } else { Links::Refuse };
         request.omit_safety = self.no_safety_bundle;
