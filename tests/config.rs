@@ -24,7 +24,7 @@ const WRONG: [(&str, &str); 34] = [
     ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-files'?"),
     ("[source.main]\nsqlite = 'x'", "1:2: unknown key 'source', did you mean 'sources'?"),
     ("[sources.main]\nsqlite = 'x'\nrequire = true", "3:1: unknown key 'require', did you mean 'required'?"),
-    ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, required, sqlite"),
+    ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, group, required, sqlite"),
     ("set = 1", "1:7: 'set' is a number, expected text"),
     (
         "set = 'Not Allowed'",

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use airkeep::config::{Config, SourceConfig};
+use airkeep::ops::SourceGroup;
 use airkeep::{Backup, Label, SourceSpec};
 
 use super::append_only;
@@ -55,6 +56,12 @@ fn configured(backup: &mut Backup, named: &[OsString], config: &Config) -> Resul
             backup.sources.push(SourceSpec { label: label.clone(), path: path.clone() });
             if !one.required {
                 backup.optional.push(label.clone());
+            }
+            if let Some(name) = &one.group {
+                match backup.groups.iter_mut().find(|group| group.name == *name) {
+                    Some(group) => group.labels.push(label.clone()),
+                    None => backup.groups.push(SourceGroup { name: name.clone(), labels: vec![label.clone()] }),
+                }
             }
             for text in &one.append_only {
                 let tables = append_only::parse(text)?.into_iter();

@@ -15,6 +15,8 @@ pub struct SourceConfig {
     pub location: Location,
     /// Whether a backup without it is a failure.
     pub required: bool,
+    /// The group that is captured in one cut.
+    pub group: Option<String>,
     /// Tables that only grow, or a file ending in `.json` that lists them.
     pub append_only: Vec<String>,
 }
@@ -65,7 +67,9 @@ fn source(mut table: Table<'_>) -> Result<SourceConfig, ConfigError> {
         true => table.resolve(&text).to_string_lossy().into_owned(),
         false => text,
     });
-    let source = SourceConfig { name, location, required, append_only: append_only.collect() };
+    let append_only = append_only.collect();
+    let group = table.text("group")?;
+    let source = SourceConfig { name, location, required, group, append_only };
     table.finish().map(|()| source)
 }
 

@@ -41,6 +41,16 @@ struct Content<'c> {
     are_pages_in_image: bool,
 }
 
+/// A database whose moment is fixed, and which has not been examined.
+pub struct Moment<'c> {
+    source: Source,
+    facts: SourceFacts,
+    content: Content<'c>,
+    /// What is known to be damaged.
+    problems: Vec<String>,
+    least_bytes: u64,
+}
+
 /// A connection of our own, or one that somebody else holds under a lock.
 enum Handle<'c> {
     Own(Connection),
@@ -67,12 +77,12 @@ impl Drop for Handle<'_> {
     }
 }
 
-impl<'c> Capture<'c> {
-    /// Fixes the moment and examines the database.
+impl<'c> Moment<'c> {
+    /// Fixes the moment of a database.
     ///
     /// # Errors
-    /// Any [`DatabaseError`]; [`DatabaseError::Corrupt`] and [`DatabaseError::Truncated`] only if damage is not accepted.
-    pub fn begin(path: &Path, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
+    /// As [`Capture::begin`].
+    pub fn fix(path: &Path, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
         let source = Source::resolve(path)?;
         let mut reading = match live::begin(&source, options)? {
             Begun::Reading(reading) => *reading,
@@ -95,7 +105,32 @@ impl<'c> Capture<'c> {
         if !content.are_pages_in_image && content.image.is_none() {
             facts.route = Route::Stream;
         }
-        Self::examined(source, facts, content, problems, least_bytes, options)
+        Ok(Self { source, facts, content, problems, least_bytes })
+    }
+
+    /// Examines what was there at that moment.
+    ///
+    /// # Errors
+    /// As [`Capture::begin`].
+    pub fn examine(self, options: &CaptureOptions<'_>) -> Result<Capture<'c>, DatabaseError> {
+        let Self { source, mut facts, content, problems, least_bytes } = self;
+        let examined = content.examine(&mut facts, problems, options);
+        source.go_on(options.cancelled)?;
+        examined.map_err(|error| content.explain(&source, error))?;
+        if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
+            return Err(source.corrupt(facts.check.messages));
+        }
+        Ok(Capture { source, facts, content, least_bytes })
+    }
+}
+
+impl<'c> Capture<'c> {
+    /// Fixes the moment and examines the database.
+    ///
+    /// # Errors
+    /// Any [`DatabaseError`]; [`DatabaseError::Corrupt`] and [`DatabaseError::Truncated`] only if damage is not accepted.
+    pub fn begin(path: &Path, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
+        Moment::fix(path, options)?.examine(options)
     }
 
     /// Takes the state that a connection shows on which a lock is held, so that nobody changes it before the lock is given up. Its pages
@@ -111,24 +146,7 @@ impl<'c> Capture<'c> {
         let mut facts = SourceFacts::unknown(&source, (options.clock)(), PageReader::SqliteDbpage, options.check);
         facts.journal_mode = Header::of(&pages::first_page(connection).map_err(explain)?).journal_mode().to_owned();
         facts.route = Route::Stream;
-        Self::examined(source, facts, content, Vec::new(), 0, options)
-    }
-
-    fn examined(
-        source: Source,
-        mut facts: SourceFacts,
-        content: Content<'c>,
-        problems: Vec<String>,
-        least_bytes: u64,
-        options: &CaptureOptions<'_>,
-    ) -> Result<Self, DatabaseError> {
-        let examined = content.examine(&mut facts, problems, options);
-        source.go_on(options.cancelled)?;
-        examined.map_err(|error| content.explain(&source, error))?;
-        if facts.check.verdict == Verdict::Corrupt && !options.accept_corrupt {
-            return Err(source.corrupt(facts.check.messages));
-        }
-        Ok(Self { source, facts, content, least_bytes })
+        Moment { source, facts, content, problems: Vec::new(), least_bytes: 0 }.examine(options)
     }
 
     /// Reads the captured state; it must be left in the transaction that is open.

@@ -208,7 +208,7 @@ pub(super) struct Tidy {
 }
 
 impl Tidy {
-    fn new(source: &Source) -> Self {
+    pub(super) fn new(source: &Source) -> Self {
         Self { had_wal: source.sidecar_bytes("-wal").is_some(), source: source.clone() }
     }
 

@@ -16,6 +16,7 @@ mod continuity;
 mod facts;
 mod gap;
 mod graft;
+mod group;
 mod hardened;
 mod header;
 mod image;
@@ -32,7 +33,7 @@ mod sql;
 mod vfs;
 
 pub use bounds::Cancelled;
-pub use capture::Capture;
+pub use capture::{Capture, Moment};
 pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
 pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use continuity::{Continuity, Watched};
@@ -42,6 +43,7 @@ pub use gap::{
     infer_append_only,
 };
 pub use graft::{GraftError, Grafted, Sequence, can_graft, graft, sequences_of};
+pub use group::{Leftovers, WriteLocks};
 pub use hardened::harden;
 pub use image::{Access, Image};
 pub use install::{

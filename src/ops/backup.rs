@@ -32,6 +32,15 @@ pub struct SourceSpec {
     pub path: PathBuf,
 }
 
+/// Sources whose snapshots fit each other: what was committed to several of them at once is in all of them or in none.
+#[derive(Debug, Clone)]
+pub struct SourceGroup {
+    /// Its name, for the manifest.
+    pub name: String,
+    /// Its members.
+    pub labels: Vec<Label>,
+}
+
 /// A request for one bundle. Everything but sources and vault has a sensible default.
 #[derive(Debug, Clone)]
 pub struct Backup {
@@ -39,6 +48,8 @@ pub struct Backup {
     pub sources: Vec<SourceSpec>,
     /// Sources without which the others are sealed all the same, and the bundle is told to be incomplete.
     pub optional: Vec<Label>,
+    /// Sources that are captured in one cut.
+    pub groups: Vec<SourceGroup>,
     /// Where the bundle goes.
     pub vault: PathBuf,
     /// The set's name: a new vault gets it, and no other vault is taken.
@@ -102,6 +113,7 @@ impl Backup {
         Backup {
             sources,
             optional: Vec::new(),
+            groups: Vec::new(),
             vault: vault.into(),
             set: None,
             compression: Compression::DEFAULT,

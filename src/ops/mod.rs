@@ -26,7 +26,7 @@ mod verify;
 mod verify_database;
 
 pub use audit::{Audit, AuditReport, journal_of};
-pub use backup::{Backup, BackupReport, SourceSpec};
+pub use backup::{Backup, BackupReport, SourceGroup, SourceSpec};
 pub use command::{CommandFailure, Service, SiteCommand};
 pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};
 pub use environment::{Environment, OsEntropy, age_seconds, utc};

@@ -22,7 +22,7 @@ pub(super) struct Captured {
 }
 
 /// The manifest's record of a source.
-pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
+pub(super) fn source_record(label: &Label, consistency: String, captured: Captured) -> Source {
     let Captured { facts, sha256, schema_sha256, gap } = captured;
     let is_watched = |name: &str| facts.continuity.iter().any(|(table, _)| table.eq_ignore_ascii_case(name));
     let append_only = facts.tables.iter().map(|table| table.name.clone()).filter(|name| is_watched(name)).collect();
@@ -33,7 +33,7 @@ pub(super) fn source_record(label: &Label, captured: Captured) -> Source {
         device: facts.device,
         inode: facts.inode,
         captured_at: utc(facts.captured_at),
-        consistency: "independent".to_owned(),
+        consistency,
         capture: CaptureMethod { pages: facts.pages.to_string(), route: facts.route.to_string(), recovered: facts.recovered },
         size_bytes: facts.size_bytes,
         sha256,

@@ -1,18 +1,20 @@
 //! Seal: from live sources to the bytes of one bundle in a file without a name, and back again to see that they are there.
 
+use std::collections::BTreeMap;
 use std::io::BufWriter;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::continuity::{TableHistory, watched_in};
 use super::progress::{Phase, Progress, Watched};
 use super::record::{Captured, source_record, tool};
-use super::{Backup, Environment, Failure, SourceSpec};
+use super::{Backup, Environment, Failure, SourceGroup, SourceSpec};
 use crate::bundle::{
     BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _, Nowhere,
     PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
 };
 use crate::crypto::{Entropy, SigningKey};
-use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, SourceFacts};
+use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, Leftovers, Moment, SourceFacts, WriteLocks};
 use crate::files::{NewFile, Scratch, ScratchSpace, Writeback};
 
 /// All that is decided before the first source is captured.
@@ -29,6 +31,14 @@ pub(super) struct Sealer<'s> {
     pub(super) histories: &'s [TableHistory],
     /// Where sources come from.
     pub(super) origin: &'s dyn Origin,
+}
+
+/// Groups whose moments are fixed. What opening idle databases left behind goes away after the last reader.
+#[derive(Default)]
+struct Cut {
+    moments: BTreeMap<Label, Moment<'static>>,
+    done: Vec<String>,
+    leftovers: Vec<Leftovers>,
 }
 
 /// Where the sources of a bundle come from.
@@ -85,13 +95,19 @@ impl Sealer<'_> {
         let writer = BundleWriter::start(out, self.core, sealing, &mut *environment.entropy);
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
         let (mut sources, mut found, mut warnings, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut cut = Cut::default();
         for spec in &self.backup.sources {
+            self.cut_group(spec, &options, &mut cut)?;
             let watched = watched_in(spec, &self.backup.append_only, self.histories);
             let options = CaptureOptions { watched: &watched, ..options };
-            let Some(captured) = self.capture(spec, &options, &progress, &mut writer, &mut missing)? else { continue };
+            let Some(captured) = self.capture(spec, &options, &progress, &mut writer, &mut missing, cut.moments.remove(&spec.label))?
+            else {
+                continue;
+            };
             found.extend(captured.facts.continuity.iter().map(|(table, found)| (spec.label.clone(), table.clone(), found.clone())));
             warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
-            sources.push(source_record(&spec.label, captured));
+            let consistency = self.group_of(&spec.label).map_or_else(|| "independent".to_owned(), |group| format!("group:{}", group.name));
+            sources.push(source_record(&spec.label, consistency, captured));
         }
         if sources.is_empty() && !self.backup.sources.is_empty() {
             return Err(Failure::NothingCaptured);
@@ -114,6 +130,26 @@ impl Sealer<'_> {
         Ok(SealedBundle { sealed, manifest, found, warnings })
     }
 
+    fn group_of(&self, label: &Label) -> Option<&SourceGroup> {
+        self.backup.groups.iter().find(|group| group.labels.contains(label))
+    }
+
+    /// Fixes the moment of all members of a group, once the first of them has its turn.
+    fn cut_group(&self, spec: &SourceSpec, options: &CaptureOptions<'_>, cut: &mut Cut) -> Result<(), Failure> {
+        let Some(group) = self.group_of(&spec.label).filter(|group| !cut.done.contains(&group.name)) else { return Ok(()) };
+        let members: Vec<&SourceSpec> = self.backup.sources.iter().filter(|member| group.labels.contains(&member.label)).collect();
+        let paths: Vec<PathBuf> = members.iter().map(|member| member.path.clone()).collect();
+        let of_member = |place: usize, source| Failure::Source { label: members[place].label.clone(), source };
+        let locks = WriteLocks::take(&paths, options).map_err(|(place, error)| of_member(place, error))?;
+        for (place, member) in members.iter().enumerate() {
+            let moment = Moment::fix(&member.path, options).map_err(|error| of_member(place, error))?;
+            cut.moments.insert(member.label.clone(), moment);
+        }
+        cut.leftovers.push(locks.release());
+        cut.done.push(group.name.clone());
+        Ok(())
+    }
+
     fn capture<W: std::io::Write>(
         &self,
         spec: &SourceSpec,
@@ -121,10 +157,12 @@ impl Sealer<'_> {
         progress: &Arc<dyn Progress>,
         writer: &mut BundleWriter<'_, W>,
         missing: &mut Vec<String>,
+        moment: Option<Moment<'_>>,
     ) -> Result<Option<Captured>, Failure> {
         let of_source = |source| Failure::Source { label: spec.label.clone(), source };
         let examining = Phase::begin(progress, &format!("examining {}", spec.label), None);
-        let mut capture = match self.origin.capture(spec, options) {
+        let begun = moment.map_or_else(|| self.origin.capture(spec, options), |moment| moment.examine(options));
+        let mut capture = match begun {
             // Nothing of it was written yet; what fails later fails the bundle.
             Err(error) if self.backup.optional.contains(&spec.label) && !progress.is_cancelled() => {
                 missing.push(format!("source '{}' is not in this bundle: {error}", spec.label));
