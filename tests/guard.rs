@@ -45,6 +45,9 @@ fn plays_a_migration() {
         return;
     }
     let database = Connection::open("app.db").unwrap();
+    if std::path::Path::new("more.db").exists() {
+        Connection::open("more.db").unwrap().execute_batch("DELETE FROM person").unwrap();
+    }
     database.execute_batch("ALTER TABLE person ADD COLUMN born; INSERT INTO audit(what) VALUES('migration began'), ('half done')").unwrap();
     database.execute_batch("DELETE FROM person WHERE name = 'Bob'").unwrap();
     drop(database);
@@ -99,18 +102,18 @@ fn a_migration_that_fails_half_way_leaves_the_database_as_it_was_and_the_journal
             [
                 "backup success",
                 "guard intent",
-                "guard failure",
                 "restore intent",
                 "backup success",
                 "restore intent",
                 "gap success",
-                "restore success"
+                "restore success",
+                "guard failure"
             ]
         );
         let records = home.json(&["audit", "show", "--json"])["records"].clone();
-        assert_eq!((&records[0]["details"]["kind"], &records[4]["details"]["kind"]), (&json!("pre-migration"), &json!("safety")));
-        assert!(records[7]["reason"].as_str().unwrap().contains("the command ended with exit code 7"), "{records}");
-        assert_eq!(records[7]["actor"]["operator"], "Ann");
+        assert_eq!((&records[0]["details"]["kind"], &records[3]["details"]["kind"]), (&json!("pre-migration"), &json!("safety")));
+        assert!(records[6]["reason"].as_str().unwrap().contains("the command ended with exit code 7"), "{records}");
+        assert_eq!((&records[6]["actor"]["operator"], &records[7]["details"]["put_back"]), (&json!("Ann"), &json!(true)));
         assert!(!records[1]["details"].to_string().contains("migrate-and-fail"), "arguments can hold secrets: {}", records[1]);
         home.succeeds(&["audit", "verify"]);
         let safety = home.bundles().pop().unwrap();
@@ -244,6 +247,20 @@ fn a_signal_during_the_migration_ends_it_and_the_databases_go_back() {
 }
 
 #[test]
+fn a_guard_that_still_works_is_not_taken_for_lost() {
+    let home = site("wal");
+    let command: Vec<String> = GUARD.iter().map(|word| (*word).to_owned()).chain(migration("migrate-and-wait")).collect();
+    let child = home.program(cli::AIRKEEP).args(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    half_way(&home);
+    let run = home.run(["restore", "resolve"]);
+    assert_eq!(run.code, 11, "{}", run.stderr);
+    assert!(run.stderr.contains("is still running"), "{}", run.stderr);
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
+    assert_eq!(home.succeeds(&["restore", "resolve"]), "no restore is open\n");
+}
+
+#[test]
 fn of_a_guard_that_was_killed_every_command_tells_until_it_is_resolved() {
     if !has("setsid") {
         return eprintln!("skipped: setsid is not installed");
@@ -265,6 +282,7 @@ fn of_a_guard_that_was_killed_every_command_tells_until_it_is_resolved() {
         run.stderr
     );
     let resolved = home.json(&["restore", "resolve", "--json"]);
+    assert_eq!(resolved["resolutions"][0]["kind"], "guard");
     assert_eq!(
         (&resolved["resolutions"][0]["recorded"], &resolved["resolutions"][0]["bundle"]),
         (&json!("unknown"), &json!(file(&bundle)))

@@ -124,6 +124,14 @@ fn after_kill(home: &Home, before: i64, mode: &str, is_success: bool, place: &st
         let is_made = before < 0; // then nobody had a mode that could be kept
         assert!(is_made || ask("PRAGMA journal_mode") == mode, "{place}: {}", ask("PRAGMA journal_mode"));
     }
+    if found == NEW && before > 0 {
+        let gaps = home.run(["gap", "show", "--json"]);
+        let gap: Value = serde_json::from_str(&gaps.stdout).unwrap();
+        assert_eq!(gap["gap"]["totals"]["lost"], OLD - NEW, "{place}: {}", gaps.stderr);
+        let safety = home.bundles().into_iter().find(|path| path.contains("-000002-")).unwrap();
+        home.succeeds(&["restore", &safety, "--to", "before", "--key-file", "key"]);
+        assert_eq!(rows(&home.path("before/app.db")), OLD, "{place}: the state before is kept");
+    }
     let audit = home.run(["audit", "verify"]);
     assert_eq!(audit.code, 0, "{place}: {}{}", audit.stdout, audit.stderr);
     let again = home.run(["backup", "app.db", "--key-file", "key"]);

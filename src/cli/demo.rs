@@ -135,7 +135,8 @@ fn restore(stage: &mut Stage, writer: &Writer) -> Result<(), Explained> {
         screen::count(writer.committed(), "row")
     );
     let why = ["--reason", "demonstration of a bad import", "--ticket", "DEMO-1"];
-    let arguments = [&["restore", &bundle, "--in-place", "--online", "--force", "--key-file", "demo.key"], &why[..]].concat();
+    let arguments =
+        [&["restore", &bundle, "--in-place", "--online", "--force", "--scratch", ".", "--key-file", "demo.key"], &why[..]].concat();
     stage.run(&sentence, &arguments, Exit::Success, ALL)?;
     Ok(())
 }

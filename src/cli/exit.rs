@@ -225,6 +225,7 @@ impl Exit {
             InstallError::NotOnline { .. } => Exit::Locked,
             InstallError::NotAnImage { .. } => Exit::Unsupported,
             InstallError::Different { .. } => Exit::Integrity,
+            InstallError::Unconfirmed { source, .. } => Exit::of_install(source),
             InstallError::NotWritable { .. } | InstallError::NoSpace { .. } | InstallError::Cancelled { .. } => Exit::Failed,
         }
     }

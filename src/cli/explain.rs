@@ -35,14 +35,14 @@ impl Explained {
 
 impl From<Failure> for Explained {
     fn from(failure: Failure) -> Explained {
-        let mut causes = Vec::new();
-        let mut next = failure.source();
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
+        let causes = causes_of(&failure).split_off(1);
         Explained { exit: Exit::of(&failure), message: failure.to_string(), causes, hint: hint(&failure).map(str::to_owned) }
     }
+}
+
+/// An error and all its causes, from the outside in.
+pub fn causes_of(error: &dyn Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
 fn hint(failure: &Failure) -> Option<&'static str> {
@@ -50,7 +50,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Source { source, .. } => source_hint(source),
         Failure::DoubleLabel { .. } => Some("give each source a label of its own: LABEL=PATH"),
         Failure::Vault(error) => vault_hint(error),
-        Failure::OtherKeys { .. } => Some("check for a typing error; if the keys were changed on purpose, add --new-keys"),
+        Failure::OtherKeys { .. } => Some("check for a typing error; if the keys were changed on purpose: 'airkeep backup --new-keys'"),
         Failure::Seal { source, .. } | Failure::ReadBack { source, .. } => bundle_hint(source, true),
         Failure::Bundle { source, .. } => bundle_hint(source, false),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
@@ -114,10 +114,10 @@ fn hint(failure: &Failure) -> Option<&'static str> {
 fn source_hint(error: &DatabaseError) -> Option<&'static str> {
     match error {
         DatabaseError::Locked { .. } => Some("wait for the other program, or give it more time with --busy-timeout"),
-        DatabaseError::Corrupt { .. } => Some("to seal it all the same, labelled as corrupt, add --accept-corrupt"),
+        DatabaseError::Corrupt { .. } => Some("'airkeep backup --accept-corrupt' seals it all the same, labelled as corrupt"),
         DatabaseError::Truncated { .. } => Some("the file was cut: look for an intact copy or an older bundle"),
         DatabaseError::NotADatabase { .. } => Some("if it is encrypted (SQLCipher), its own program must export it in plain form first"),
-        DatabaseError::Replaced { .. } => Some("run the backup again"),
+        DatabaseError::Replaced { .. } => Some("see who replaces the file, then run it again"),
         DatabaseError::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
         _ => None,
     }
@@ -144,7 +144,9 @@ pub fn install_hint(error: &InstallError) -> Option<&'static str> {
         InstallError::NotWritable { .. } => Some("run it as the account that owns the database"),
         InstallError::NoSpace { .. } => Some("make space beside the database, nothing was changed"),
         InstallError::NotOnline { .. } => Some("stop the processes that use it, or have it done: --stop-with COMMAND --start-with COMMAND"),
-        InstallError::Different { .. } => Some("the state before is in the safety bundle; 'airkeep restore' brings it back"),
+        InstallError::Different { .. } | InstallError::Unconfirmed { .. } => {
+            Some("look at the database; where a safety bundle was made, 'airkeep restore' brings the state before back")
+        }
         InstallError::NotAnImage { .. } | InstallError::Cancelled { .. } => None,
     }
 }

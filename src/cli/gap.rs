@@ -175,6 +175,7 @@ fn certainty(word: &str) -> &str {
     match word {
         "lower-bound" => "at least",
         "unknown" => "not certain",
+        "not-compared" => "no table known to be append-only",
         other => other,
     }
 }

@@ -15,9 +15,10 @@ use serde_json::json;
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
+use super::explain::causes_of;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
-use super::restore::outcome_of;
+use super::restore::{failed_target, outcome_of, warnings_of};
 use super::signers::SigningKeyArguments;
 use super::{Report, append_only, backup, json, screen};
 use child::Ended;
@@ -134,12 +135,13 @@ fn render(report: &GuardReport, ended: &Ended, environment: Environment) -> Repo
         "safety": null,
         "targets": [],
     });
+    let mut warnings = backup.warnings.clone();
     if let Some(Ok(restored)) = &report.restored {
+        warnings.extend(warnings_of(restored));
         let (lines, members) = outcome_of(restored);
         text.push_str(&lines);
         object.as_object_mut().expect("an object").extend(members);
     }
-    let mut warnings = backup.warnings.clone();
     // The command's code goes through; what could not be recorded is told all the same.
     warnings.extend(environment.shortfalls);
     let error = failed(report, ended, &backup.path);
@@ -165,19 +167,11 @@ fn failed(report: &GuardReport, ended: &Ended, bundle: &Path) -> Option<Explaine
 }
 
 fn not_put_back(outcome: &Result<InPlaceReport, Failure>) -> Explained {
-    let (causes, hint) = match outcome {
-        Ok(_) => (vec!["a database was not replaced".to_owned()], None),
-        Err(failure) => {
-            let mut causes = vec![failure.to_string()];
-            let mut next = std::error::Error::source(failure);
-            while let Some(cause) = next {
-                causes.push(cause.to_string());
-                next = cause.source();
-            }
-            (causes, None)
-        }
+    let causes = match outcome {
+        Ok(report) => failed_target(report).map_or_else(Vec::new, |error| [vec![error.message], error.causes].concat()),
+        Err(failure) => causes_of(failure),
     };
-    Explained { exit: Exit::Guard, message: "the command failed, and the databases could not be put back".to_owned(), causes, hint }
+    Explained { exit: Exit::Guard, message: "the command failed, and the databases could not be put back".to_owned(), causes, hint: None }
 }
 
 fn after_help() -> String {

@@ -19,6 +19,8 @@ use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
 use super::{Report, reference};
 
+pub use in_place::{failed as failed_target, warnings_of};
+
 /// What became of a restore in place: lines, and members of the JSON object.
 pub fn outcome_of(report: &InPlaceReport) -> (String, serde_json::Map<String, serde_json::Value>) {
     (in_place::outcome_text(report), in_place::outcome_json(report))

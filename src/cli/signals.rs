@@ -50,6 +50,13 @@ pub fn caught() -> Option<u8> {
     u8::try_from(code).ok().filter(|&code| code != 0)
 }
 
+/// From here on the next signal is a first one again.
+pub fn listen_anew() {
+    if let Some(flags) = FLAGS.get() {
+        flags.ends_at_once.store(false, Ordering::Relaxed);
+    }
+}
+
 /// From here on there is nothing to clean up: a signal ends the process at once.
 pub fn end_at_once() {
     if let Some(flags) = FLAGS.get() {

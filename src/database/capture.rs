@@ -141,8 +141,10 @@ impl<'c> Capture<'c> {
     pub fn of_locked(path: &Path, connection: &'c Connection, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
         let source = Source::resolve(path)?;
         let explain = |error| source.explain("read", Duration::ZERO, error);
-        connection.execute_batch("BEGIN").and_then(|()| live::schema_version(connection)).map_err(explain)?;
+        connection.execute_batch("BEGIN").map_err(explain)?;
+        // From here on the connection is given back without a transaction, whatever happens.
         let content = Content { connection: Handle::Lent(connection), _tidy: None, image: None, are_pages_in_image: false };
+        live::schema_version(connection).map_err(explain)?;
         let mut facts = SourceFacts::unknown(&source, (options.clock)(), PageReader::SqliteDbpage, options.check);
         facts.journal_mode = Header::of(&pages::first_page(connection).map_err(explain)?).journal_mode().to_owned();
         facts.route = Route::Stream;

@@ -48,7 +48,7 @@ pub use hardened::harden;
 pub use image::{Access, Image};
 pub use install::{
     Before, Comparison, InstallError, InstallOptions, InstallReport, Installation, Installed, Links, Others, Standing, Way, foresee,
-    keep_journal_mode, standing_of,
+    is_new_cookie, keep_journal_mode, standing_of,
 };
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 pub use marker::{Marker, MarkerError, MarkerFacts, MarkerSyntaxError, mark, try_marker};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::SourceSpec;
+use super::in_place::restores;
 use crate::bundle::{Label, Manifest, Source};
 use crate::crypto::Digest;
 use crate::database::{Continuity, TableHash, Watched};
@@ -62,11 +63,17 @@ impl TableHistory {
 /// What the journal says of every watched table: what backups found, and what restores in place made of it.
 pub fn table_histories(records: &[Record]) -> Vec<TableHistory> {
     let mut histories: BTreeMap<(String, String), TableHistory> = BTreeMap::new();
-    let tells = |record: &&Record| matches!(record.event, Event::Backup | Event::Restore) && record.outcome == Outcome::Success;
+    let tells = |record: &&Record| match record.event {
+        Event::Backup => record.outcome == Outcome::Success,
+        // Of several databases some may have been replaced although the whole failed.
+        Event::Restore => record.outcome != Outcome::Intent,
+        _ => false,
+    };
     for record in records.iter().filter(tells) {
         let Some(subject) = &record.subject else { continue };
         let tables = record.details.get("append_only").and_then(|tables| serde_json::from_value::<Vec<TableRecord>>(tables.clone()).ok());
-        for table in tables.unwrap_or_default() {
+        let is_told = |table: &TableRecord| record.event == Event::Backup || restores(record, &table.label);
+        for table in tables.unwrap_or_default().into_iter().filter(is_told) {
             let key = (table.label.to_string(), table.table.to_ascii_lowercase());
             let new = || TableHistory { label: table.label.clone(), table: table.table.clone(), states: Vec::new() };
             histories.entry(key).or_insert_with(new).states.push((subject.sequence, table.clone()));

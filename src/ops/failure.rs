@@ -300,7 +300,7 @@ pub enum Failure {
         begun: UtcTime,
     },
     /// The intent stands in no journal.
-    #[error("the restore could not be announced in any journal, and nothing was replaced")]
+    #[error("it could not be announced in any journal, and nothing was done")]
     NotAnnounced,
     /// What was to stop an application did not.
     #[error("the application was not stopped, and nothing was replaced")]

@@ -101,7 +101,9 @@ pub fn recorded_gap(vault: &Path, number: Option<u64>) -> Result<RecordedGap, Fa
 impl RecordedGap {
     /// Sums over all databases; a database whose record cannot be read makes everything unknown.
     pub fn totals(&self) -> Totals {
-        let mut all = Totals { lost: 0, altered: 0, grafted: 0, certainty: "exact" };
+        // Where no database is told of, nothing was compared.
+        let certainty = if self.sources.is_empty() { "not-compared" } else { "exact" };
+        let mut all = Totals { lost: 0, altered: 0, grafted: 0, certainty };
         for source in &self.sources {
             let totals = source.totals.unwrap_or(Totals { lost: 0, altered: 0, grafted: 0, certainty: "unknown" });
             all.lost += totals.lost;
@@ -110,6 +112,7 @@ impl RecordedGap {
             all.certainty = match (all.certainty, totals.certainty) {
                 ("unknown", _) | (_, "unknown") => "unknown",
                 ("lower-bound", _) | (_, "lower-bound") => "lower-bound",
+                ("not-compared", _) | (_, "not-compared") => "not-compared",
                 _ => "exact",
             };
         }

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::command::Service;
 use super::progress::Progress;
 use super::recorder::{Note, record, subject};
 use super::{AppendOnly, Backup, BackupReport, Environment, Failure, InPlace, InPlaceReport};
@@ -63,20 +62,33 @@ impl Guard {
     pub fn run(&self, ring: Keyring, environment: &mut Environment, work: impl FnOnce() -> Work) -> Result<GuardReport, Failure> {
         let backup = Backup { kind: Kind::PreMigration, ..self.backup.clone() }.run(&ring, environment)?;
         let id = encode_hex(&random::<8>(&mut *environment.entropy));
-        if !self.record(&id, &backup, Outcome::Intent, &json!({}), environment) {
+        // As long as this process lives, nobody takes the work for lost.
+        let process = Process::own();
+        if !self.record(&id, &backup, Outcome::Intent, &json!({ "pid": process.pid, "started": process.started }), environment) {
             return Err(Failure::NotAnnounced);
+        }
+        if environment.progress.is_cancelled() {
+            self.record(&id, &backup, Outcome::Failure, &json!({ "error": "interrupted before the work began" }), environment);
+            return Err(Failure::Cancelled);
         }
         let begun = Instant::now();
         let work = work();
         let duration_ms = begun.elapsed().as_millis() as u64;
         // From here on nobody stops it: a signal that ended the work must not keep the databases from being put back.
         environment.progress = Arc::new(Unstoppable(Arc::clone(&environment.progress)));
-        let outcome = if work.is_ok() { Outcome::Success } else { Outcome::Failure };
-        self.record(&id, &backup, outcome, &json!({ "duration_ms": duration_ms, "error": work.as_ref().err() }), environment);
         let restored = match &work {
             Err(why) if self.restore => Some(self.put_back(&backup, ring, why, environment)),
             _ => None,
         };
+        // Only now: until the databases are put back, a kill leaves an intent that every command tells of.
+        let outcome = if work.is_ok() { Outcome::Success } else { Outcome::Failure };
+        let put_back = match &restored {
+            None => json!(null),
+            Some(Ok(report)) => json!(report.is_complete()),
+            Some(Err(_)) => json!(false),
+        };
+        let more = json!({ "duration_ms": duration_ms, "error": work.as_ref().err(), "put_back": put_back });
+        self.record(&id, &backup, outcome, &more, environment);
         Ok(GuardReport { backup, work, duration_ms, restored })
     }
 
@@ -91,9 +103,8 @@ impl Guard {
         request.busy_timeout = self.backup.busy_timeout;
         request.scratch.clone_from(&self.backup.scratch);
         request.compression = self.backup.compression;
-        // What the work made of a database may be anything; it is put back because it is wrong.
-        (request.accept_other, request.accept_corrupt) = (true, true);
-        request.service = Service::default();
+        // What the work made of a database may be anything.
+        request.accept_other = true;
         request.prepare(&ring, environment)?.run(ring, environment)
     }
 
@@ -103,6 +114,31 @@ impl Guard {
         let note = Note::new(Event::Guard, outcome, Some(subject(&backup.core, &backup.path)), details);
         record(Folder::above(&backup.path).ok().as_ref(), self.backup.signing_key.as_ref(), note, environment)
     }
+}
+
+/// A process, told from later ones that get its number.
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// When it was started, in ticks since the machine was (`proc_pid_stat(5)`, field 22); nothing where there is no `/proc`.
+    pub(super) started: Option<u64>,
+}
+
+impl Process {
+    pub(super) fn own() -> Process {
+        let pid = std::process::id();
+        Process { pid, started: started(pid) }
+    }
+
+    /// Whether it still runs on this machine.
+    pub(super) fn is_running(&self) -> bool {
+        self.started.is_some() && started(self.pid) == self.started
+    }
+}
+
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name may have blanks and parentheses.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Tells everything on, and never stops.

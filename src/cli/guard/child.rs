@@ -1,7 +1,7 @@
 //! The guarded command: found before anything is sealed, run with this terminal, and waited for whatever signals come.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -56,19 +56,23 @@ pub fn run(program: &Path, arguments: &[OsString], is_stdout_taken: bool) -> End
     }
 }
 
-/// Waits. Ctrl-C comes to the command by itself, since it is of our process group; what was sent to us alone is passed on.
+/// Waits. Ctrl-C at a terminal comes to the command by itself, since it is of our process group; what was sent to us alone is passed on.
 fn wait(mut child: Child) -> Ended {
     let mut passed_on = None;
     loop {
         match child.try_wait() {
-            Ok(Some(status)) => return Ended::With(status),
+            Ok(Some(status)) => {
+                // From here on it takes two signals again to end us: databases may have to be put back.
+                signals::listen_anew();
+                return Ended::With(status);
+            }
             Ok(None) => {}
             Err(_) => return Ended::Lost,
         }
         let caught = signals::caught();
         if caught != passed_on {
             let signal = caught.and_then(|code| Signal::from_named_raw(i32::from(code) - 128));
-            if let Some(signal) = signal.filter(|signal| *signal != Signal::INT) {
+            if let Some(signal) = signal.filter(|signal| *signal != Signal::INT || !io::stdin().is_terminal()) {
                 // One that has ended meanwhile is found by the next look.
                 let _ = kill_process(Pid::from_child(&child), signal);
             }

@@ -44,6 +44,9 @@ pub struct PlaceArguments {
     /// from a comma
     #[arg(long, value_name = "TABLE:COLUMN=VALUE,…", requires = "place", value_parser = Marker::parse)]
     marker: Option<Marker>,
+    /// The open restore, by its id, that this one finishes or undoes; it is closed with it
+    #[arg(long, value_name = "ID", requires = "place")]
+    resolves: Option<String>,
     /// A number under which others know of this; stands in the journal
     #[arg(long, value_name = "TEXT", requires = "place")]
     ticket: Option<String>,
@@ -102,6 +105,7 @@ impl PlaceArguments {
         }
         request.graft = self.graft;
         request.marker.clone_from(&self.marker);
+        request.resolves.clone_from(&self.resolves);
         request.ticket.clone_from(&self.ticket);
         request.service = Service { stop: self.stop_with.clone(), start: self.start_with.clone() };
         request.signers = signers;
@@ -138,6 +142,12 @@ impl PlaceArguments {
 
 /// The report of a restore that ran.
 pub fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Vec<String>, environment: Environment) -> Report {
+    warnings.extend(warnings_of(report));
+    Report { text: outcome_text(report), json, warnings, error: failed(report) }.with_shortfalls(environment)
+}
+
+/// What a person should know of targets that were replaced.
+pub fn warnings_of(report: &InPlaceReport) -> Vec<String> {
     let overtaken = |outcome: &TargetOutcome| match &outcome.result {
         TargetResult::Replaced(InstallReport { comparison: Comparison::Overtaken, path, .. }) => {
             Some(format!("others wrote to '{}' before it could be compared", path.display()))
@@ -147,27 +157,25 @@ pub fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Ve
         }
         _ => None,
     };
-    warnings.extend(report.outcomes.iter().filter_map(overtaken));
-    Report { text: outcome_text(report), json, warnings, error: failed(report) }.with_shortfalls(environment)
+    report.outcomes.iter().filter_map(overtaken).collect()
 }
 
 /// The error, if a target was not replaced.
-fn failed(report: &InPlaceReport) -> Option<Explained> {
+pub fn failed(report: &InPlaceReport) -> Option<Explained> {
     let (outcome, error) = report.outcomes.iter().find_map(|outcome| match &outcome.result {
-        TargetResult::Failed(error) => Some((outcome, error)),
+        TargetResult::Failed(error) | TargetResult::Unconfirmed(error) => Some((outcome, error)),
         _ => None,
     })?;
-    let replaced = report.outcomes.iter().filter(|outcome| outcome.is_replaced()).count();
-    let others = match replaced {
-        0 => "nothing was replaced".to_owned(),
-        count => format!("{} replaced before it", screen::count(count as u64, "database")),
+    let before = report.outcomes.iter().filter(|outcome| outcome.is_confirmed()).count();
+    let mut others = match (outcome.is_replaced(), before) {
+        (true, _) => "it was replaced, and that could not be confirmed".to_owned(),
+        (false, 0) => "nothing was replaced".to_owned(),
+        (false, _) => "it was not replaced".to_owned(),
     };
-    let mut causes = vec![error.to_string()];
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
+    if before > 0 {
+        others.push_str(&format!(", {} before it", screen::count(before as u64, "database")));
     }
+    let causes = explain::causes_of(error);
     Some(Explained {
         exit: Exit::of_install(error),
         message: format!("cannot restore '{}' in place, {others}", outcome.label),
@@ -192,6 +200,9 @@ fn plan_text(plan: &Plan, core: &PublicCore, omits_safety: bool) -> String {
     }
     match omits_safety {
         true => text.push_str("keep      nothing (--no-safety-bundle)\n"),
+        false if !plan.targets.iter().any(|target| matches!(target.present, Present::Live(_) | Present::Locked)) => {
+            text.push_str("keep      no safety bundle: there is no database that could be sealed\n");
+        }
         false => text.push_str(&format!(
             "keep      the present state and those rows, as a safety bundle in {}\n",
             screen::escape(&plan.vault.to_string_lossy())
@@ -245,6 +256,9 @@ pub fn outcome_text(report: &InPlaceReport) -> String {
                     Some(aside) => writeln!(text, "aside     {}", screen::escape(&aside.to_string_lossy())),
                     None => Ok(()),
                 }
+            }
+            TargetResult::Unconfirmed(_) => {
+                writeln!(text, "restored  {path} ('{}' as of {}, NOT CONFIRMED)", outcome.label, outcome.captured_at)
             }
             TargetResult::Failed(_) => writeln!(text, "FAILED    {path} ('{}')", outcome.label),
             TargetResult::NotTried => writeln!(text, "untouched {path} ('{}')", outcome.label),
@@ -313,6 +327,7 @@ fn one_outcome(outcome: &TargetOutcome) -> Value {
             let comparison = if report.comparison == Comparison::Equal { "equal" } else { "overtaken" };
             ("replaced", Some(comparison), report.aside.as_ref(), None)
         }
+        TargetResult::Unconfirmed(error) => ("unconfirmed", None, None, Some(error.to_string())),
         TargetResult::Failed(error) => ("failed", None, None, Some(error.to_string())),
         TargetResult::NotTried => ("untouched", None, None, None),
     };

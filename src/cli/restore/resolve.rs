@@ -19,7 +19,7 @@ use crate::cli::{Report, backup, screen};
 /// A restore in place records its intent before it changes anything. If it is killed, each of its targets has the old content or the new:
 /// this opens each target (SQLite then takes back what was half done), tells which content it has, puts WAL mode back where it was
 /// lost on the way, and closes the record. No key is needed. Where several targets of one restore have different states, or a schema was
-/// changed since, somebody has to decide: restore again, or close it with --as-it-is.
+/// changed since, somebody has to decide: restore again with --resolves, or close it with --as-it-is.
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
@@ -54,8 +54,11 @@ impl Arguments {
         };
         let is_open = |resolution: &&Resolution| resolution.recorded.is_none();
         let error = resolutions.iter().find(is_open).map(|resolution| {
+            if resolution.open.is_guard {
+                return Explained::new(Exit::Locked, format!("the guarded work {} is still running", resolution.open.id), None);
+            }
             let message = format!("the restore {} is still open", resolution.open.id);
-            Explained::new(Exit::Failed, message, Some("restore its targets again, or close the record with --as-it-is"))
+            Explained::new(Exit::Failed, message, Some("restore its targets again with --resolves ID, or close the record with --as-it-is"))
         });
         let json = json!({ "resolutions": resolutions.iter().map(object).collect::<Vec<_>>() });
         Ok(Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings: Vec::new(), error }.with_shortfalls(environment))

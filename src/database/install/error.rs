@@ -66,12 +66,36 @@ pub enum InstallError {
         /// The first page, table or property that differs.
         what: String,
     },
+    /// The new content is there, durably, and what had to come after it failed.
+    #[error("database '{}' has the new content, and what follows failed", path.display())]
+    Unconfirmed {
+        /// Resolved.
+        path: PathBuf,
+        /// What failed.
+        source: Box<InstallError>,
+    },
     /// Somebody cancelled it; the target is as it was.
     #[error("installing into '{}' was cancelled", path.display())]
     Cancelled {
         /// Resolved.
         path: PathBuf,
     },
+}
+
+impl InstallError {
+    /// The same, after the content was replaced.
+    pub(super) fn after_commit(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::Unconfirmed { .. } => self,
+            source => Self::Unconfirmed { path: path.to_owned(), source: Box::new(source) },
+        }
+    }
+
+    /// Whether the new content is there all the same.
+    #[must_use]
+    pub fn is_after_commit(&self) -> bool {
+        matches!(self, Self::Unconfirmed { .. })
+    }
 }
 
 impl From<ScratchError> for InstallError {

@@ -10,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::{InstallError, InstallOptions, Others};
+use super::{InstallError, InstallOptions, Others, standing};
 use crate::database::header::{HEADER_BYTES, Header};
 use crate::database::source::Source;
 use crate::database::{Cancelled, DatabaseError, Image, hardened, vfs};
@@ -21,6 +21,8 @@ pub(super) struct Exclusive {
     pub(super) connection: Connection,
     /// What the target is, and is to stay.
     pub(super) is_wal: bool,
+    /// The schema cookie by which the new content is recognised, once it is there.
+    cookie: Option<i32>,
 }
 
 /// Why there is no lock.
@@ -62,8 +64,13 @@ impl Exclusive {
     /// Copies the pages in one transaction; the journal mode is the old one afterwards.
     pub(super) fn install(&mut self, content: &Connection, image: &Image, cancelled: Cancelled<'_>) -> Result<(), InstallError> {
         self.source.metadata()?;
-        self.change_pages(content, image, cancelled)?;
-        super::compare::pages(&self.source, &self.connection, image)
+        if let Err(error) = self.change_pages(content, image, cancelled) {
+            // The old content is there, and keeps its journal mode; where that fails, the failure before it says more.
+            let _ = if self.is_wal { self.set_journal_mode("wal") } else { Ok(()) };
+            return Err(error);
+        }
+        let finished = self.finish().and_then(|()| super::compare::pages(&self.source, &self.connection, image));
+        finished.map_err(|error| error.after_commit(&self.source.path))
     }
 
     fn change_pages(&mut self, content: &Connection, image: &Image, cancelled: Cancelled<'_>) -> Result<(), InstallError> {
@@ -75,6 +82,7 @@ impl Exclusive {
         if has_wal && !(self.is_wal && is_page_size_kept) {
             self.set_journal_mode("delete")?;
         }
+        let cookie = standing::cookie_of_new(&self.connection).map_err(failed)?;
         let backup = Backup::new(content, &mut self.connection).map_err(failed)?;
         loop {
             match backup.step(PAGES_PER_STEP) {
@@ -86,6 +94,17 @@ impl Exclusive {
             }
         }
         drop(backup);
+        self.cookie = Some(cookie);
+        Ok(())
+    }
+
+    /// Marks the new content, and gives the database its journal mode back.
+    fn finish(&mut self) -> Result<(), InstallError> {
+        let path = self.source.path.clone();
+        let failed = |error| DatabaseError::Sqlite { path: path.clone(), action: "install into", source: error };
+        if let Some(cookie) = self.cookie {
+            standing::mark_as_new(&self.connection, cookie).map_err(failed)?;
+        }
         if self.is_wal {
             self.set_journal_mode("wal")?;
             // Where sqlite_dbpage was read on this connection before, the change of mode leaves SQLite's tree (3.54) in a read transaction that
@@ -129,7 +148,7 @@ fn attempt(source: &Source) -> rusqlite::Result<Exclusive> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let mut bytes = [0; HEADER_BYTES];
     vfs::read_through_handle(&connection, &mut bytes);
-    Ok(Exclusive { source: source.clone(), is_wal: Header::of(&bytes).is_wal(), connection })
+    Ok(Exclusive { source: source.clone(), is_wal: Header::of(&bytes).is_wal(), connection, cookie: None })
 }
 
 pub(super) fn page_size(connection: &Connection) -> rusqlite::Result<u32> {

@@ -23,7 +23,7 @@ mod standing;
 mod target;
 
 pub use error::InstallError;
-pub use standing::{Standing, keep_journal_mode, standing_of};
+pub use standing::{Standing, is_new_cookie, keep_journal_mode, standing_of};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +96,8 @@ pub struct Before {
     pub schema_cookie: Option<i32>,
     /// Its page size in bytes, if SQLite could open it.
     pub page_size: Option<u32>,
+    /// Whose format it is, if SQLite could open it.
+    pub application_id: Option<i32>,
 }
 
 /// A target that is locked or prepared, and not yet changed.
@@ -218,15 +220,19 @@ impl<'i> Installation<'i> {
         };
         let Some(source) = source else { return Ok(None) };
         let found = source.metadata()?;
-        let ask = |connection: &Connection| Ok((live::schema_version(connection)?, exclusive::page_size(connection)?));
+        let ask = |connection: &Connection| {
+            let application_id = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+            Ok((live::schema_version(connection)?, exclusive::page_size(connection)?, application_id))
+        };
         let asked = self.present().map(ask).transpose().map_err(|error| self.held.explain("read", error))?;
         Ok(Some(Before {
             device: source.device,
             inode: source.inode,
             size_bytes: found.len(),
             is_wal: self.is_wal(),
-            schema_cookie: asked.map(|(cookie, _)| cookie),
-            page_size: asked.map(|(_, page_size)| page_size),
+            schema_cookie: asked.map(|(cookie, ..)| cookie),
+            page_size: asked.map(|(_, page_size, _)| page_size),
+            application_id: asked.map(|(_, _, id)| id),
         }))
     }
 
@@ -266,8 +272,8 @@ impl<'i> Installation<'i> {
     /// Replaces the content, durably, and compares it page by page where SQLite wrote it; prepares it first if nobody has.
     ///
     /// # Errors
-    /// SQLite or the file system fails, or somebody cancels: the old content is there then. [`InstallError::Different`] is the exception:
-    /// new content is there which is not that of the image.
+    /// SQLite or the file system fails, or somebody cancels: the old content is there then. [`InstallError::Unconfirmed`] is the exception:
+    /// the new content is there, and what had to follow failed.
     pub fn install(mut self, options: &InstallOptions<'_>, entropy: &mut dyn Entropy) -> Result<Installed, InstallError> {
         self.stage(options, entropy)?;
         match &mut self.held {
@@ -283,8 +289,13 @@ impl Installed {
     /// Lets the others in, and compares schema and tables with the image's on a fresh connection.
     ///
     /// # Errors
-    /// [`InstallError::Different`], or the database cannot be read.
+    /// [`InstallError::Unconfirmed`]: the new content is there, and is another one ([`InstallError::Different`]) or cannot be compared.
     pub fn release(self) -> Result<InstallReport, InstallError> {
+        let path = self.held.path().to_owned();
+        self.compare().map_err(|error| error.after_commit(&path))
+    }
+
+    fn compare(self) -> Result<InstallReport, InstallError> {
         let (way, path) = (self.held.way(), self.held.path().to_owned());
         let expected = Content::of(&self.content).map_err(|error| self.held.explain("read the image for", error))?;
         let aside = match &self.held {

@@ -13,7 +13,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::exclusive::{PAGES_PER_STEP, busy, journal_mode, page_size};
-use super::{InstallError, InstallOptions};
+use super::{InstallError, InstallOptions, standing};
 use crate::database::source::Source;
 use crate::database::{Access, DatabaseError, Image, hardened};
 use crate::database::{Cancelled, live};
@@ -153,6 +153,7 @@ fn take_lock_and_copy(
     answers: &Sender<rusqlite::Result<Answer>>,
 ) -> rusqlite::Result<bool> {
     let version = version(target)?;
+    let cookie = standing::cookie_of_new(target)?;
     let backup = Backup::new(content, target)?;
     match backup.step(0)? {
         StepResult::More => drop(answers.send(Ok(Answer::Locked(version)))),
@@ -162,6 +163,8 @@ fn take_lock_and_copy(
         let answer = match backup.step(PAGES_PER_STEP)? {
             StepResult::Done => {
                 drop(backup);
+                // Where it fails the pages still tell, as long as nobody else has written.
+                let _ = standing::mark_as_new(target, cookie);
                 drop(answers.send(Ok(Answer::Installed)));
                 return Ok(true);
             }

@@ -1,7 +1,9 @@
 //! Recognising a database later: whether it is what was installed, or what was there before, after a run that could not say.
 //!
-//! The schema cookie of a target grows by one when the backup interface replaces its content, and by one with each change of the
-//! schema; rows do not change it. So the old cookie means the old content, whatever was written since.
+//! The schema cookie of a database grows by one with each change of the schema, with VACUUM, and when the backup interface replaces its
+//! content; rows do not change it. So an installation makes it jump by a million afterwards: the same cookie is the old content, one
+//! behind the jump the new one, whatever was written since. Anything between may be either (the old one after VACUUM, the new one
+//! before the jump), and only the pages tell.
 
 use std::path::Path;
 use std::time::Duration;
@@ -79,6 +81,31 @@ pub fn standing_of(path: &Path, busy_timeout: Duration) -> Result<Standing, Data
     read().map_err(|error| source.explain("read", busy_timeout, error))
 }
 
+/// The cookie that the new content of a database will have.
+pub(super) fn cookie_of_new(connection: &Connection) -> rusqlite::Result<i32> {
+    live::schema_version(connection).map(|cookie| cookie.wrapping_add(JUMP))
+}
+
+/// Gives the new content its cookie. Others read the schema again, which they must do in any case.
+pub(super) fn mark_as_new(connection: &Connection, cookie: i32) -> rusqlite::Result<()> {
+    use rusqlite::config::DbConfig;
+    // Defensive mode forbids it, which nothing else of this connection should be rid of.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
+    let marked = connection.execute_batch(&format!("PRAGMA schema_version={cookie}"));
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    marked
+}
+
+/// Whether a cookie is that of the new content; nothing if it is of neither.
+#[must_use]
+pub fn is_new_cookie(before: i32, now: i32) -> Option<bool> {
+    match now.wrapping_sub(before) {
+        0 => Some(false),
+        behind if (JUMP..JUMP + CHANGES_MAX).contains(&behind) => Some(true),
+        _ => None,
+    }
+}
+
 /// Puts a database into WAL mode that was in it before an installation; tells whether that was necessary.
 ///
 /// # Errors
@@ -104,3 +131,8 @@ fn without_bytes_that_bear_no_content(page: &[u8]) -> Vec<u8> {
     }
     page
 }
+
+/// How far the cookie of new content is from the old one.
+const JUMP: i32 = 1 << 20;
+/// So many changes of the schema are followed.
+const CHANGES_MAX: i32 = 1 << 19;

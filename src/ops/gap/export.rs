@@ -104,8 +104,8 @@ impl ExportRows {
         result
     }
 
-    fn record(&self, note: Note, environment: &mut Environment) {
-        record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment);
+    fn record(&self, note: Note, environment: &mut Environment) -> bool {
+        record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment)
     }
 
     fn note(&self, core: &PublicCore, outcome: Outcome, label: &Label, more: &Value) -> Note {
@@ -131,7 +131,9 @@ impl ExportRows {
         let chosen = self.choose(manifest)?;
         let mut opened = Opened { medium, front, unlocked };
         let intent = self.note(&opened.front.core, Outcome::Intent, &chosen.label, &json!({}));
-        self.record(intent, environment);
+        if !self.record(intent, environment) {
+            return Err(Failure::NotAnnounced);
+        }
         let all = match &self.to {
             RowTarget::File(path) => self.write_file(path, &chosen, &mut opened, environment)?,
             RowTarget::Stream => {

@@ -56,9 +56,15 @@ impl Prepared {
                 (None, Some(_)) => LiveSide::Unreadable,
                 (None, None) => LiveSide::Missing,
             };
+            if let Some(before) = &before {
+                let theirs = before.application_id.filter(|_| before.size_bytes > 0);
+                self.require_same(ready, installation.path(), theirs, before.size_bytes)?;
+            }
             let gap = self.gap_of(ready, &live, histories, later, environment)?;
             held.push(HeldTarget { ready, installation, before, gap, after: None });
         }
+        let gaps: Vec<_> = held.iter().map(|target| (&target.ready.source.label, Some(&target.gap.record))).collect();
+        self.require_known_tables(&gaps)?;
         Ok(held)
     }
 }

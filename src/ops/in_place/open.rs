@@ -59,6 +59,9 @@ fn take(open: &mut Vec<OpenRestore>, record: &Record) {
     let known = open.iter().position(|restore| restore.id == id);
     if record.outcome != Outcome::Intent {
         known.map(|place| open.remove(place));
+        // One that came after it and went through has put things in order.
+        let resolved = details.get("resolves").and_then(Value::as_str).filter(|_| record.outcome == Outcome::Success);
+        open.retain(|restore| Some(restore.id.as_str()) != resolved);
         return;
     }
     let sources = details.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

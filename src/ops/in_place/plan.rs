@@ -80,7 +80,8 @@ impl Prepared {
             }
             targets.push(target);
         }
-        self.require_known_tables(&targets)?;
+        let gaps: Vec<_> = targets.iter().map(|target| (&target.source.label, target.gap.as_ref())).collect();
+        self.require_known_tables(&gaps)?;
         self.plan.lock_seconds = lock_seconds(self.plan.seconds, &targets);
         self.plan.warnings = targets
             .iter()
@@ -116,7 +117,8 @@ impl Prepared {
         };
         let (present, gap) = match Capture::begin(&path, &options) {
             Ok(capture) => {
-                self.require_same(ready, &path, capture.facts())?;
+                let facts = capture.facts();
+                self.require_same(ready, &path, Some(facts.application_id).filter(|_| facts.size_bytes > 0), facts.size_bytes)?;
                 let gap = self.gap_of(ready, &LiveSide::Read(capture.connection()), histories, later, environment)?;
                 self.require_completable(ready, &gap, environment)?;
                 (Present::Live(Box::new(capture.facts().clone())), Some(gap.record))
@@ -151,11 +153,11 @@ impl Prepared {
     }
 
     /// Refuses to replace another application's database, or everything by nothing, unless told to.
-    fn require_same(&self, ready: &ReadyImage, path: &Path, facts: &SourceFacts) -> Result<(), Failure> {
-        let (theirs, ours) = (facts.application_id, ready.source.application_id);
-        let what = if theirs != ours && facts.size_bytes > 0 {
+    pub(super) fn require_same(&self, ready: &ReadyImage, path: &Path, theirs: Option<i32>, size_bytes: u64) -> Result<(), Failure> {
+        let ours = ready.source.application_id;
+        let what = if let Some(theirs) = theirs.filter(|theirs| *theirs != ours) {
             format!("its application_id is {theirs}, the snapshot's {ours}")
-        } else if ready.source.size_bytes == 0 && facts.size_bytes > 0 {
+        } else if ready.source.size_bytes == 0 && size_bytes > 0 {
             "the snapshot is empty, and it is not".to_owned()
         } else {
             return Ok(());
@@ -167,14 +169,14 @@ impl Prepared {
     }
 
     /// A typing error in the name of a table must not leave it uncounted.
-    fn require_known_tables(&self, targets: &[PlannedTarget]) -> Result<(), Failure> {
+    pub(super) fn require_known_tables(&self, gaps: &[(&Label, Option<&SourceGap>)]) -> Result<(), Failure> {
         for declared in &self.request.append_only {
-            let is_its = |target: &&PlannedTarget| declared.label.as_ref().is_none_or(|label| *label == target.source.label);
+            let is_its = |(label, _): &&(&Label, Option<&SourceGap>)| declared.label.as_ref().is_none_or(|of| of == *label);
             let is_there = |gap: &SourceGap| {
                 gap.live != "read"
                     || gap.tables.iter().any(|table| table.table.eq_ignore_ascii_case(&declared.table) && table.presence != "neither")
             };
-            let has = targets.iter().filter(is_its).any(|target| target.gap.as_ref().is_none_or(is_there));
+            let has = gaps.iter().filter(is_its).any(|(_, gap)| gap.is_none_or(is_there));
             if !has {
                 return Err(Failure::NoTable { label: declared.label.clone(), table: declared.table.clone() });
             }

@@ -33,10 +33,14 @@ impl Incarnation {
     pub(super) fn of(label: &Label, bundle: Id, records: &[Record]) -> Incarnation {
         let mut current = 1;
         let mut parent = None;
-        for record in records.iter().filter(|record| record.outcome == Outcome::Success) {
+        for record in records.iter().filter(|record| record.outcome != Outcome::Intent) {
             match record.event {
                 Event::Restore if restores(record, label) => current += 1,
-                Event::Backup if record.subject.as_ref().is_some_and(|subject| subject.bundle == bundle) => parent = Some(current),
+                Event::Backup
+                    if record.outcome == Outcome::Success && record.subject.as_ref().is_some_and(|subject| subject.bundle == bundle) =>
+                {
+                    parent = Some(current);
+                }
                 _ => {}
             }
         }
@@ -44,7 +48,8 @@ impl Incarnation {
     }
 }
 
-fn restores(record: &Record, label: &Label) -> bool {
+/// Whether a restore in place, however it ended, has replaced the database of this label.
+pub(in crate::ops) fn restores(record: &Record, label: &Label) -> bool {
     let sources = record.details.get("sources").and_then(Value::as_array);
     record.details.get("mode").and_then(Value::as_str) == Some(IN_PLACE)
         && sources.is_some_and(|sources| sources.iter().any(|source| source["label"] == label.as_str() && source["replaced"] == true))
@@ -120,7 +125,7 @@ impl Prepared {
 
     /// How it ended, with what became of each target.
     pub(super) fn ended(&self, outcomes: &[TargetOutcome], safety: Option<&BackupReport>, watched: &[TableRecord]) -> Note {
-        let is_complete = outcomes.iter().all(TargetOutcome::is_replaced);
+        let is_complete = outcomes.iter().all(TargetOutcome::is_confirmed);
         let outcome = if is_complete { Outcome::Success } else { Outcome::Failure };
         let sources: Vec<Value> = outcomes.iter().map(ended_source).collect();
         let more = json!({ "sources": sources, "safety": safety_record(safety), "append_only": watched });
@@ -141,10 +146,11 @@ fn ready_source(target: &HeldTarget<'_>, incarnation: Incarnation) -> Value {
             "size_bytes": before.size_bytes,
             "journal_mode": if before.is_wal { "wal" } else { "delete" },
             "page_size": before.page_size,
+            "application_id": before.application_id,
             "schema_cookie": before.schema_cookie,
         })
     });
-    let after = target.after.as_ref().map(|after| json!({ "pages_sha256": after.pages_sha256, "schema_sha256": after.schema_sha256 }));
+    let after = target.after.as_ref().map(|after| json!({ "pages_sha256": after.pages_sha256, "schema_cookie": after.schema_cookie }));
     json!({
         "label": target.ready.source.label,
         "to": target.installation.path().to_string_lossy(),
@@ -167,6 +173,7 @@ pub(super) fn words(gap: &SourceGap) -> Vec<String> {
 fn ended_source(outcome: &TargetOutcome) -> Value {
     let (is_replaced, comparison, error) = match &outcome.result {
         TargetResult::Replaced(report) => (true, Some(comparison_name(report.comparison)), None),
+        TargetResult::Unconfirmed(error) => (true, None, Some(chain(error))),
         TargetResult::Failed(error) => (false, None, Some(chain(error))),
         TargetResult::NotTried => (false, None, None),
     };

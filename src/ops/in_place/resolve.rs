@@ -1,8 +1,11 @@
 //! Resolving a restore that did not say how it ended: what became of each target is found out from the record before, and recorded.
 //!
-//! SQLite itself takes a half-done transaction back when the database is next opened, so a target has the old content or the new. The old
-//! schema cookie means the old content; the digest of all pages, or schema and cookie together, the new.
+//! SQLite itself takes a half-done transaction back when the database is next opened, so a target has the old content or the new. The
+//! digest of all pages tells the new one; if somebody has written since, the schema cookie tells ([`is_new_cookie`]). Where neither does,
+//! nothing is claimed.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::open::{OpenRestore, open_in};
 use super::record::IN_PLACE;
-use crate::database::{DatabaseError, Standing, keep_journal_mode, standing_of};
+use crate::database::{DatabaseError, is_new_cookie, keep_journal_mode, standing_of};
 use crate::journal::{Event, Outcome, records_in};
+use crate::ops::guard::Process;
 use crate::ops::recorder::{Note, record};
 use crate::ops::{Environment, Failure, SigningKeyPlace};
 use crate::vault::Vault;
@@ -100,23 +104,27 @@ impl Resolve {
         let targets: Vec<ResolvedTarget> = sources.iter().map(look).collect();
         let all = |state: &TargetState| targets.iter().all(|target| target.state == *state);
         let outcome = match () {
+            () if targets.is_empty() => self.as_it_is.then_some(Outcome::Unknown),
             () if all(&TargetState::Old) => Some(Outcome::Failure),
             () if all(&TargetState::New) => Some(Outcome::Success),
             () => self.as_it_is.then_some(Outcome::Unknown),
         };
-        if let Some(outcome) = outcome {
-            self.record(&open, &sources, &targets, outcome, vault, environment);
-        }
-        Resolution { open, targets, recorded: outcome }
+        let recorded = outcome.filter(|outcome| self.record(&open, &sources, &targets, *outcome, vault, environment));
+        Resolution { open, targets, recorded }
     }
 
     /// What killed work has done to its databases nobody can tell; where the state before is, the record says.
     fn close_guard(&self, open: OpenRestore, vault: &Vault, environment: &mut Environment) -> Resolution {
+        let number = |name: &str| open.record.details.get(name).and_then(Value::as_u64);
+        let process = Process { pid: number("pid").unwrap_or(0) as u32, started: number("started") };
+        if open.record.host == environment.host.name && process.is_running() {
+            return Resolution { open, targets: Vec::new(), recorded: None };
+        }
         let mut details = open.record.details.clone();
         details.insert("recorded_late".to_owned(), true.into());
         let note = Note { event: Event::Guard, outcome: Outcome::Unknown, subject: open.record.subject.clone(), details };
-        record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
-        Resolution { open, targets: Vec::new(), recorded: Some(Outcome::Unknown) }
+        let is_recorded = record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
+        Resolution { open, targets: Vec::new(), recorded: is_recorded.then_some(Outcome::Unknown) }
     }
 
     fn look(&self, source: &Value, is_ready: bool) -> ResolvedTarget {
@@ -135,13 +143,30 @@ impl Resolve {
 
     fn state_of(&self, path: &Path, source: &Value) -> Result<TargetState, DatabaseError> {
         let (before, after) = (&source["before"], &source["after"]);
-        if source["way"] == "replace" {
-            use std::os::unix::fs::MetadataExt;
-            let inode = path.symlink_metadata().map(|found| found.ino()).ok();
-            return Ok(if inode == before["inode"].as_u64() { TargetState::Old } else { TargetState::New });
+        let is_replaced_file = source["way"] == "replace";
+        if is_replaced_file {
+            match path.symlink_metadata() {
+                Ok(found) if Some(found.ino()) == before["inode"].as_u64() => return Ok(TargetState::Old),
+                Err(error) if error.kind() == ErrorKind::NotFound && before.is_null() => return Ok(TargetState::Old),
+                // Else a file that was not there before: the pages tell whether it is ours.
+                _ => {}
+            }
         }
         let now = standing_of(path, self.busy_timeout)?;
-        Ok(judge(&now, before["schema_cookie"].as_i64(), after))
+        if after["pages_sha256"] == now.pages_sha256.to_string().as_str() {
+            return Ok(TargetState::New);
+        }
+        let cookie = |of: &Value| of["schema_cookie"].as_i64().and_then(|cookie| i32::try_from(cookie).ok());
+        let verdict = match is_replaced_file {
+            // The file is a copy of the image, cookie and all.
+            true => (cookie(after) == Some(now.schema_cookie)).then_some(true),
+            false => cookie(before).and_then(|before| is_new_cookie(before, now.schema_cookie)),
+        };
+        Ok(match verdict {
+            Some(true) => TargetState::New,
+            Some(false) => TargetState::Old,
+            None => TargetState::Unclear("it was vacuumed, or its schema was changed since".to_owned()),
+        })
     }
 
     fn record(
@@ -152,7 +177,7 @@ impl Resolve {
         outcome: Outcome,
         vault: &Vault,
         environment: &mut Environment,
-    ) {
+    ) -> bool {
         let merged = |(source, target): (&Value, &ResolvedTarget)| {
             json!({
                 "label": target.label,
@@ -179,25 +204,14 @@ impl Resolve {
         }
         let mut note = Note::new(Event::Restore, outcome, open.record.subject.clone(), common(of_targets.into()));
         // What the next backup compares with, if the new content is there.
-        if let Some(watched) = open.record.details.get("append_only").filter(|_| outcome == Outcome::Success) {
+        if let Some(watched) =
+            open.record.details.get("append_only").filter(|_| targets.iter().any(|target| target.state == TargetState::New))
+        {
             note.details.insert("append_only".to_owned(), watched.clone());
         }
-        record(Some(vault.folder()), place, note, environment);
+        record(Some(vault.folder()), place, note, environment)
     }
 }
 
 /// What the record of a gap takes over from the one before the installation.
 const LOST: [&str; 7] = ["label", "to", "way", "captured_at", "incarnation", "words", "gap"];
-
-/// Compares what is there with what is known of before and after.
-fn judge(now: &Standing, cookie_before: Option<i64>, after: &Value) -> TargetState {
-    let cookie = i64::from(now.schema_cookie);
-    if after["pages_sha256"] == now.pages_sha256.to_string().as_str() {
-        return TargetState::New;
-    }
-    match cookie_before {
-        Some(before) if before == cookie => TargetState::Old,
-        Some(before) if before + 1 == cookie && after["schema_sha256"] == now.schema_sha256.to_string().as_str() => TargetState::New,
-        _ => TargetState::Unclear("its schema was changed since".to_owned()),
-    }
-}

@@ -53,7 +53,9 @@ pub struct TargetOutcome {
 pub enum TargetResult {
     /// It was.
     Replaced(InstallReport),
-    /// It was not, or what is there now is not what was to be.
+    /// It was, and what had to follow failed: it is another content than it was to be, or could not be compared.
+    Unconfirmed(InstallError),
+    /// It was not: the old content is there.
     Failed(InstallError),
     /// One before it failed.
     NotTried,
@@ -68,13 +70,18 @@ pub struct Totals {
     pub altered: u64,
     /// Rows that were put back.
     pub grafted: u64,
-    /// The least certain of the tables: `exact`, `lower-bound` or `unknown`.
+    /// The least certain of the tables: `exact`, `lower-bound` or `unknown`; `not-compared` if no table is known to be append-only.
     pub certainty: &'static str,
 }
 
 impl TargetOutcome {
-    /// Whether the new content is there, and is what it was to be.
+    /// Whether the new content is there.
     pub fn is_replaced(&self) -> bool {
+        matches!(self.result, TargetResult::Replaced(_) | TargetResult::Unconfirmed(_))
+    }
+
+    /// Whether it is what it was to be, as far as that could be compared.
+    pub fn is_confirmed(&self) -> bool {
         matches!(self.result, TargetResult::Replaced(_))
     }
 
@@ -90,6 +97,7 @@ pub fn totals(gap: &SourceGap) -> Totals {
     let has = |certainty: &str| gap.tables.iter().any(|table| table.certainty == certainty);
     let certainty = match () {
         () if gap.live != "read" || has("unknown") => "unknown",
+        () if gap.tables.is_empty() => "not-compared",
         () if has("lower-bound") => "lower-bound",
         () => "exact",
     };
@@ -99,7 +107,7 @@ pub fn totals(gap: &SourceGap) -> Totals {
 impl InPlaceReport {
     /// Whether all targets were replaced.
     pub fn is_complete(&self) -> bool {
-        self.outcomes.iter().all(TargetOutcome::is_replaced)
+        self.outcomes.iter().all(TargetOutcome::is_confirmed)
     }
 }
 
@@ -121,11 +129,7 @@ impl Prepared {
         let past = self.past(&vault, &ring)?;
         self.require_none_open(&past.records)?;
         self.announce(&vault, environment)?;
-        let result = self.stop().and_then(|()| {
-            let replaced = self.replace(&images, &past, &mut vault, &ring, environment);
-            self.start(environment);
-            replaced
-        });
+        let result = self.stop().and_then(|()| self.replace(&images, &past, &mut vault, &ring, environment));
         let result = heed(&Arc::clone(&environment.progress), result);
         match &result {
             Ok((report, watched)) => self.tell(report, watched, &vault, environment),
@@ -133,6 +137,8 @@ impl Prepared {
                 record(Some(vault.folder()), self.request.signing_key.as_ref(), self.failed(failure), environment);
             }
         }
+        // Last, so that what it does, or a person who stops it, changes nothing of the record; and also where the other failed half-way.
+        self.start(environment);
         result.map(|(report, _)| report)
     }
 
@@ -278,7 +284,7 @@ impl Prepared {
             let sealed = safety.and_then(|safety| safety.manifest.sources.iter().find(|sealed| sealed.label == source.label)?.gap.clone());
             gap.capsule = sealed.and_then(|sealed| sealed.capsule);
             let is_first = outcomes.is_empty();
-            let result = match outcomes.iter().all(TargetOutcome::is_replaced) {
+            let result = match outcomes.iter().all(TargetOutcome::is_confirmed) {
                 // Once one is replaced, stopping would leave a mixture.
                 true => install(target.installation, &|| is_first && progress.is_cancelled(), self, environment),
                 false => TargetResult::NotTried,
@@ -321,6 +327,7 @@ fn install(
     let installed = installation.install(&options, &mut *environment.entropy).and_then(|installed| installed.release());
     match installed {
         Ok(report) => TargetResult::Replaced(report),
+        Err(error) if error.is_after_commit() => TargetResult::Unconfirmed(error),
         Err(error) => TargetResult::Failed(error),
     }
 }

@@ -1,0 +1,173 @@
+//! What a restore in place leaves when it did not live to say how it ended, and what is made of it after the world went on.
+
+mod cli;
+
+use cli::Home;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+const SCHEMA: &str = "CREATE TABLE audit(id INTEGER PRIMARY KEY, what TEXT); CREATE TABLE data(x);";
+
+fn site(mode: &str, names: &[&str]) -> (Home, String) {
+    let home = Home::new();
+    home.key("key");
+    for name in names {
+        let database = Connection::open(home.path(name)).unwrap();
+        database.query_row(&format!("PRAGMA journal_mode={mode}"), [], |_| Ok(())).unwrap();
+        database.execute_batch(&format!("{SCHEMA} INSERT INTO audit VALUES(1, 'old')")).unwrap();
+    }
+    let report = home.json(&[&["backup"], names, &["--append-only", "audit", "--key-file", "key", "--json"]].concat());
+    for name in names {
+        Connection::open(home.path(name)).unwrap().execute_batch("INSERT INTO audit VALUES(2, 'new')").unwrap();
+    }
+    (home, report["bundle"]["path"].as_str().unwrap().to_owned())
+}
+
+fn restore<'a>(bundle: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["restore", bundle, "--in-place", "--force", "--key-file", "key", "--json"], more].concat()
+}
+
+/// Cuts the journal behind the record that says that all is ready: what a kill between that and the end leaves, whether or not the
+/// content was replaced by then.
+fn forget_the_end(home: &Home) {
+    let journal = String::from_utf8(home.read("airkeep-vault/journal.jsonl")).unwrap();
+    let ready = journal.lines().position(|line| line.contains("\"stage\":\"ready\"")).unwrap();
+    let cut: String = journal.lines().take(ready + 1).map(|line| format!("{line}\n")).collect();
+    home.write("airkeep-vault/journal.jsonl", cut, 0o600);
+    let _ = std::fs::remove_file(home.path("airkeep-vault/journal.head"));
+}
+
+fn resolve(home: &Home) -> Value {
+    let run = home.run(["restore", "resolve", "--json"]);
+    let object: Value = serde_json::from_str(&run.stdout).unwrap();
+    object["resolutions"][0].clone()
+}
+
+fn change(home: &Home, name: &str, sql: &str) {
+    Connection::open(home.path(name)).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn the_new_content_is_known_whatever_was_written_since_and_nothing_is_claimed_that_is_not_known() {
+    for (then, state) in [
+        ("", "new"),
+        ("INSERT INTO audit VALUES(3, 'since')", "new"),
+        ("INSERT INTO audit VALUES(3, 'since'); VACUUM", "new"),
+        ("ALTER TABLE data ADD COLUMN y; CREATE TABLE more(x)", "new"),
+        ("PRAGMA writable_schema=ON; PRAGMA schema_version=7", "unclear"),
+    ] {
+        let (home, bundle) = site("wal", &["app.db"]);
+        home.json(&restore(&bundle, &[]));
+        forget_the_end(&home);
+        change(&home, "app.db", then);
+        let resolution = resolve(&home);
+        assert_eq!(resolution["targets"][0]["state"], state, "{then}: {resolution}");
+        assert_eq!(resolution["recorded"], if state == "new" { json!("success") } else { Value::Null }, "{then}");
+    }
+}
+
+#[test]
+fn the_old_content_is_never_taken_for_the_new_one() {
+    for (then, state) in [
+        ("", "old"),
+        ("INSERT INTO audit VALUES(3, 'since')", "old"),
+        ("VACUUM", "unclear"),
+        ("ALTER TABLE data ADD COLUMN y", "unclear"),
+        ("DELETE FROM audit WHERE id = 2; VACUUM", "unclear"),
+    ] {
+        let (home, bundle) = site("delete", &["app.db"]);
+        let old = home.read("app.db");
+        home.json(&restore(&bundle, &[]));
+        forget_the_end(&home);
+        home.write("app.db", old, 0o644);
+        change(&home, "app.db", then);
+        let resolution = resolve(&home);
+        assert_eq!(resolution["targets"][0]["state"], state, "{then}: {resolution}");
+        assert_eq!(resolution["recorded"], if state == "old" { json!("failure") } else { Value::Null }, "{then}");
+        let gaps = home.json(&["audit", "show", "--event", "gap", "--json"]);
+        assert_eq!(gaps["records"], json!([]), "{then}: no row was lost");
+    }
+}
+
+#[test]
+fn a_file_that_was_made_anew_is_told_from_one_that_is_not_ours() {
+    for (then, state) in [("", "new"), ("INSERT INTO audit VALUES(3, 'since')", "new"), ("remove", "unclear"), ("another", "unclear")] {
+        let (home, bundle) = site("delete", &["app.db"]);
+        std::fs::remove_file(home.path("app.db")).unwrap();
+        home.json(&restore(&bundle, &[]));
+        forget_the_end(&home);
+        let expected = match then {
+            "remove" => {
+                std::fs::remove_file(home.path("app.db")).unwrap();
+                "old" // nothing was there before, and nothing is
+            }
+            "another" => {
+                std::fs::remove_file(home.path("app.db")).unwrap();
+                change(&home, "app.db", "CREATE TABLE quite(another)");
+                state
+            }
+            sql => {
+                change(&home, "app.db", sql);
+                state
+            }
+        };
+        assert_eq!(resolve(&home)["targets"][0]["state"], expected, "{then}");
+    }
+}
+
+#[test]
+fn of_two_targets_at_different_states_somebody_decides() {
+    let (home, bundle) = site("delete", &["a.db", "b.db"]);
+    let old = home.read("b.db");
+    home.json(&restore(&bundle, &[]));
+    forget_the_end(&home);
+    home.write("b.db", old, 0o644);
+    let resolution = resolve(&home);
+    let states: Vec<&Value> = resolution["targets"].as_array().unwrap().iter().map(|target| &target["state"]).collect();
+    assert_eq!((states, &resolution["recorded"]), (vec![&json!("new"), &json!("old")], &Value::Null));
+    home.refuses(1, "is still open", &["restore", "resolve"]);
+    home.refuses(2, "has not been resolved", &restore(&bundle, &["b"])[..6].iter().copied().chain(["b"]).collect::<Vec<_>>());
+    let id = resolution["restore"].as_str().unwrap();
+    home.json(&restore(&bundle, &["b", "--resolves", id]));
+    assert_eq!(home.succeeds(&["restore", "resolve"]), "no restore is open\n");
+    let rows = |name: &str| -> i64 {
+        Connection::open(home.path(name)).unwrap().query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((rows("a.db"), rows("b.db")), (1, 1));
+}
+
+#[test]
+fn what_is_closed_as_it_is_says_which_database_was_replaced() {
+    let (home, bundle) = site("delete", &["a.db", "b.db"]);
+    let old = home.read("b.db");
+    home.json(&restore(&bundle, &[]));
+    forget_the_end(&home);
+    home.write("b.db", old, 0o644);
+    home.succeeds(&["restore", "resolve", "--as-it-is"]);
+    let run = home.run(["backup", "a.db", "b.db", "--key-file", "key"]);
+    assert_eq!(run.code, 0, "neither is accused: {}", run.stderr);
+    let again = home.json(&restore(&bundle, &[]));
+    let incarnations: Vec<&Value> = again["targets"].as_array().unwrap().iter().map(|target| &target["incarnation"]["number"]).collect();
+    assert_eq!(incarnations, [&json!(3), &json!(2)]);
+}
+
+#[test]
+fn a_locked_target_of_another_application_is_refused_under_the_lock() {
+    let (home, bundle) = site("delete", &["app.db"]);
+    change(&home, "app.db", "PRAGMA application_id=7");
+    let lock = Connection::open(home.path("app.db")).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let stopped = home.path("stopped");
+    let run = std::thread::scope(|scope| {
+        // The application lets go as soon as it is told to stop.
+        scope.spawn(|| {
+            while !stopped.exists() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            drop(lock);
+        });
+        home.run(restore(&bundle, &["--stop-with", "touch stopped", "--busy-timeout", "3"]))
+    });
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("its application_id is 7, the snapshot's 0"), "{}", run.stderr);
+}
