@@ -5,6 +5,9 @@ mod completing;
 mod placing;
 mod support;
 
+use std::io::{self, BufReader, Read};
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use airkeep::database::{Access, Certainty, Doubt, GraftError, Grafted, Presence, Side, can_graft, graft};
 use completing::{Case, rows, text};
 use rusqlite::types::Value;
@@ -196,4 +199,29 @@ fn cancelling_leaves_the_image_as_it_was() {
     assert!(matches!(graft(&case.image, &tables, &mut &capsule[..], &[], &|| true), Err(GraftError::Cancelled)));
     assert!(case.bytes() == before);
     assert!(case.image.open(Access::ReadWrite).is_ok(), "no lock is left");
+}
+
+/// An interrupt while no statement runs stops none: the capsule comes from scratch, which can be slow.
+#[test]
+fn cancelling_while_the_capsule_is_read_is_noticed() {
+    struct Slow<'c>(&'c [u8], &'c AtomicU32);
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            // Asked twice: what the first answer sets is set.
+            while self.1.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            self.0.read(buffer)
+        }
+    }
+    let case = Case::grown(AUDIT, "INSERT INTO audit(v) VALUES('a'), ('b'), ('c')");
+    let (tables, capsule) = case.gap();
+    let (before, asked) = (case.bytes(), AtomicU32::new(0));
+    let cancelled = || {
+        asked.fetch_add(1, Ordering::SeqCst);
+        true
+    };
+    let done = graft(&case.image, &tables, &mut BufReader::new(Slow(&capsule, &asked)), &[], &cancelled);
+    assert!(matches!(done, Err(GraftError::Cancelled)), "{done:?}");
+    assert!(case.bytes() == before);
 }
