@@ -6,19 +6,21 @@
 //! of the image is replaced. Where keys were given out twice, or the schema moved on, it is refused: which of two rows is the right one
 //! is not for a program to say.
 
+mod insert;
 mod line;
 
 use std::io::BufRead;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Statement, params_from_iter};
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::bounds::{self, Bounds, Cancelled};
 use super::gap::{Certainty, GapTable, Presence};
-use super::sql::quoted;
 use super::{Access, Image};
 use crate::files::ScratchError;
-use line::{Cell, Line, read_line};
+use insert::Insert;
+use line::read_line;
 
 /// Rows that went back into a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,22 +52,26 @@ pub enum GraftError {
         why: String,
     },
     /// SQLite does not take a row.
-    #[error("row {row} of table '{table}' cannot be put back")]
+    #[error("row {row} of table '{table}'{} cannot be put back", in_brackets(key))]
     Row {
         /// The table.
         table: String,
         /// Its place among the rows that are put back, from 1.
         row: u64,
+        /// Its key, for people, if one is declared.
+        key: Option<String>,
         /// What SQLite said.
         source: rusqlite::Error,
     },
     /// A value would be stored as another one.
-    #[error("row {row} of table '{table}' cannot be put back: column '{column}' would store another value")]
+    #[error("row {row} of table '{table}'{} cannot be put back: column '{column}' would store another value", in_brackets(key))]
     Value {
         /// The table.
         table: String,
         /// Its place among the rows that are put back, from 1.
         row: u64,
+        /// Its key, for people, if one is declared.
+        key: Option<String>,
         /// The column.
         column: String,
     },
@@ -75,6 +81,19 @@ pub enum GraftError {
         /// From 1.
         line: u64,
     },
+    /// The capsule does not have the rows that are lost.
+    #[error("the capsule has {found} lost rows of table '{table}', not {expected}")]
+    Incomplete {
+        /// The table.
+        table: String,
+        /// As the gap says.
+        expected: u64,
+        /// As the capsule has.
+        found: u64,
+    },
+    /// Somebody cancelled it.
+    #[error("putting rows back was cancelled")]
+    Cancelled,
     /// The capsule cannot be read.
     #[error("the capsule cannot be read")]
     Capsule(#[from] std::io::Error),
@@ -84,6 +103,10 @@ pub enum GraftError {
     /// Scratch failed.
     #[error("no scratch for the restored image")]
     Scratch(#[from] ScratchError),
+}
+
+fn in_brackets(key: &Option<String>) -> String {
+    key.as_ref().map(|key| format!(" ({key})")).unwrap_or_default()
 }
 
 /// Whether the lost rows of all tables can go back, as far as their gaps tell.
@@ -124,8 +147,7 @@ fn refusal(table: &GapTable) -> Option<String> {
 /// # Errors
 /// Whatever SQLite says.
 pub fn sequences_of(live: &Connection) -> rusqlite::Result<Vec<Sequence>> {
-    let exists = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence' AND rootpage > 0";
-    if live.query_row(exists, [], |_| Ok(())).optional()?.is_none() {
+    if !has_sequences(live)? {
         return Ok(Vec::new());
     }
     let mut statement =
@@ -147,94 +169,92 @@ pub fn graft(
 ) -> Result<Vec<Grafted>, GraftError> {
     can_graft(tables)?;
     let connection = image.open(Access::ReadWrite)?;
-    let done = bounds::within(&connection, Bounds::of_copy(image.len()), cancelled, |_| {
+    // How large the snapshot is says nothing about how long the live side's values may be.
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX)?;
+    let done = bounds::within(&connection, Bounds::of_copy(image.len()), cancelled, |is_cancelled| {
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let grafted = put_back(&connection, capsule)?;
+        let grafted = put_back(&connection, capsule, is_cancelled)?;
+        require_all(tables, &grafted)?;
         keep_sequences(&connection, tables, sequences)?;
         connection.execute_batch("COMMIT")?;
         Ok(grafted)
     });
     // Dropping the connection takes back what was not committed.
-    done.map_err(|error: GraftError| image.take_failure().map_or(error, GraftError::Scratch))
+    done.map_err(|error: GraftError| match image.take_failure() {
+        Some(failure) => GraftError::Scratch(failure),
+        None if error.is_interruption() && cancelled() => GraftError::Cancelled,
+        None => error,
+    })
 }
 
-fn put_back(connection: &Connection, capsule: &mut dyn BufRead) -> Result<Vec<Grafted>, GraftError> {
+impl GraftError {
+    fn is_interruption(&self) -> bool {
+        let (Self::Row { source, .. } | Self::Sqlite(source)) = self else { return false };
+        source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+    }
+}
+
+fn put_back(connection: &Connection, capsule: &mut dyn BufRead, is_cancelled: &AtomicBool) -> Result<Vec<Grafted>, GraftError> {
     let mut grafted: Vec<Grafted> = Vec::new();
     let mut insert: Option<Insert<'_>> = None;
     let (mut text, mut number) = (Vec::new(), 0);
     loop {
+        // An interrupt between two statements stops neither.
+        if is_cancelled.load(Ordering::Relaxed) {
+            return Err(GraftError::Cancelled);
+        }
         text.clear();
         number += 1;
         if capsule.read_until(b'\n', &mut text)? == 0 {
             return Ok(grafted);
         }
-        let Line { table, is_lost, row } = read_line(&text).ok_or(GraftError::Line { line: number })?;
-        if !is_lost {
+        let line = read_line(&text).ok_or(GraftError::Line { line: number })?;
+        if !line.is_lost {
             continue;
         }
-        if insert.as_ref().is_none_or(|insert| insert.table != table) {
-            insert = Some(Insert::prepare(connection, &table)?);
-            grafted.push(Grafted { table, rows: 0 });
+        if insert.as_ref().is_none_or(|insert| insert.table != line.table) {
+            insert = Some(Insert::prepare(connection, &line)?);
+            grafted.push(Grafted { table: line.table.clone(), rows: 0 });
         }
         if let (Some(insert), Some(count)) = (&mut insert, grafted.last_mut()) {
             count.rows += 1;
-            insert.run(&row, count.rows)?;
+            insert.run(&line, count.rows)?;
         }
     }
 }
 
-/// The statement for the rows of one table.
-struct Insert<'c> {
-    table: String,
-    columns: Vec<String>,
-    statement: Statement<'c>,
-}
-
-impl<'c> Insert<'c> {
-    fn prepare(connection: &'c Connection, table: &str) -> Result<Self, GraftError> {
-        // Generated columns (hidden 2 and 3) are computed and cannot be given.
-        let sql = "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 0 ORDER BY cid";
-        let columns: Vec<String> = connection.prepare(sql)?.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        let names = columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(",");
-        let places = (1..=columns.len()).map(|place| format!("?{place}")).collect::<Vec<_>>().join(",");
-        // ABORT, whatever the schema says of conflicts: a declared REPLACE would take a row of the snapshot away.
-        let sql = format!("INSERT OR ABORT INTO main.{}({names}) VALUES({places}) RETURNING {names}", quoted(table));
-        Ok(Self { table: table.to_owned(), columns, statement: connection.prepare(&sql)? })
-    }
-
-    fn run(&mut self, row: &[(String, Cell)], number: u64) -> Result<(), GraftError> {
-        let value = |name: &String| row.iter().find(|(column, _)| column == name).map(|(_, value)| value);
-        let values: Option<Vec<&Cell>> = self.columns.iter().map(value).collect();
-        let values = values.ok_or_else(|| GraftError::Refused { table: self.table.clone(), why: "the schema moved on".to_owned() })?;
-        let refused = |source| GraftError::Row { table: self.table.clone(), row: number, source };
-        let mut stored = self.statement.query(params_from_iter(&values)).map_err(refused)?;
-        let found = stored.next().map_err(refused)?.ok_or_else(|| refused(rusqlite::Error::QueryReturnedNoRows))?;
-        for (place, value) in values.iter().enumerate() {
-            if !is_same(value.as_ref(), found.get_ref(place).map_err(refused)?) {
-                return Err(GraftError::Value { table: self.table.clone(), row: number, column: self.columns[place].clone() });
-            }
+/// A capsule that ends early, or is another one's, is not all.
+fn require_all(tables: &[GapTable], grafted: &[Grafted]) -> Result<(), GraftError> {
+    let found = |name: &str| grafted.iter().filter(|grafted| grafted.table == name).map(|grafted| grafted.rows).sum::<u64>();
+    let expected = |name: &str| tables.iter().find(|table| table.name == name).map_or(0, |table| table.lost);
+    let names = tables.iter().map(|table| &table.name).chain(grafted.iter().map(|grafted| &grafted.table));
+    for name in names {
+        let (expected, found) = (expected(name), found(name));
+        if expected != found {
+            return Err(GraftError::Incomplete { table: name.clone(), expected, found });
         }
-        drop(stored);
-        Ok(())
     }
-}
-
-/// The same type and the same bytes.
-fn is_same(one: ValueRef<'_>, other: ValueRef<'_>) -> bool {
-    match (one, other) {
-        (ValueRef::Real(one), ValueRef::Real(other)) => one.to_bits() == other.to_bits(),
-        (one, other) => one == other,
-    }
+    Ok(())
 }
 
 /// Ids of rows that were deleted before are not given out again either.
 fn keep_sequences(connection: &Connection, tables: &[GapTable], sequences: &[Sequence]) -> rusqlite::Result<()> {
-    if sequences_of(connection)?.is_empty() {
+    if !has_sequences(connection)? {
         return Ok(());
     }
     for sequence in sequences.iter().filter(|sequence| tables.iter().any(|table| table.name.eq_ignore_ascii_case(&sequence.table))) {
         let sql = "UPDATE main.sqlite_sequence SET seq = ?2 WHERE name = ?1 COLLATE NOCASE AND seq < ?2";
         connection.execute(sql, (&sequence.table, sequence.value))?;
+        // A table that the snapshot knows without any row has no sequence yet. SQLite looks for the name as the schema spells it.
+        let sql = "INSERT INTO main.sqlite_sequence(name, seq) SELECT name, ?2 FROM main.sqlite_schema
+            WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND sql LIKE '%AUTOINCREMENT%'
+            AND NOT EXISTS (SELECT 1 FROM main.sqlite_sequence WHERE name = ?1 COLLATE NOCASE)";
+        connection.execute(sql, (&sequence.table, sequence.value))?;
     }
     Ok(())
+}
+
+fn has_sequences(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence' AND rootpage > 0";
+    connection.query_row(sql, [], |_| Ok(())).optional().map(|found| found.is_some())
 }

@@ -7,7 +7,7 @@
 mod text;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params_from_iter};
 
 use super::bounds::{self, Bounds, Cancelled};
 use super::sql::quoted;
@@ -41,7 +41,30 @@ pub enum MarkerError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
-    /// A row that it would refer to does not exist.
+    /// It was not done in the time that a database out of a bundle gets.
+    #[error("table '{table}' does not take the marker in the time that it has")]
+    OutOfTime {
+        /// The table.
+        table: String,
+    },
+    /// Something that the schema does with the row needs the application.
+    #[error("table '{table}' does not take the marker: its schema calls a function that only the application has")]
+    Function {
+        /// The table.
+        table: String,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A trigger ends the insertion without an error.
+    #[error("table '{table}' does not take the marker: a trigger ignores it")]
+    Ignored {
+        /// The table.
+        table: String,
+    },
+    /// Somebody cancelled it.
+    #[error("writing the marker was cancelled")]
+    Cancelled,
+    /// A row that it, or a trigger's row, would refer to does not exist.
     #[error("table '{table}' does not take the marker: a foreign key would point to nothing")]
     ForeignKey {
         /// The table.
@@ -80,12 +103,12 @@ impl Marker {
     }
 }
 
-/// Writes the row.
+/// Writes the row, and gives its rowid if the table has rowids.
 ///
 /// # Errors
 /// [`MarkerError`]; the image is as it was then.
-pub fn mark(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Cancelled<'_>) -> Result<(), MarkerError> {
-    write(image, marker, facts, cancelled, "COMMIT")
+pub fn mark(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Cancelled<'_>) -> Result<Option<i64>, MarkerError> {
+    write(image, marker, facts, cancelled, Purpose::Keep)
 }
 
 /// Tries whether the row can be written, and leaves the image as it was.
@@ -93,53 +116,95 @@ pub fn mark(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Canc
 /// # Errors
 /// As [`mark`].
 pub fn try_marker(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Cancelled<'_>) -> Result<(), MarkerError> {
-    write(image, marker, facts, cancelled, "ROLLBACK")
+    write(image, marker, facts, cancelled, Purpose::Try).map(drop)
 }
 
-fn write(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Cancelled<'_>, end: &str) -> Result<(), MarkerError> {
-    let refused = |source| MarkerError::Refused { table: marker.table.clone(), source };
-    let connection = open_as_an_application(image).map_err(refused)?;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Keep,
+    Try,
+}
+
+fn write(
+    image: &Image,
+    marker: &Marker,
+    facts: &MarkerFacts,
+    cancelled: Cancelled<'_>,
+    purpose: Purpose,
+) -> Result<Option<i64>, MarkerError> {
+    let refused = |source| refusal(&marker.table, source, cancelled);
+    let mut connection = image.open(Access::ReadWrite).map_err(refused)?;
+    if purpose == Purpose::Try {
+        // The hook is asked after all foreign keys were checked, deferred ones and those of triggers' rows among them. So a trial goes
+        // as far as the real thing, and a ROLLBACK would not.
+        connection.commit_hook(Some(|| true)).map_err(refused)?;
+    }
     let written = bounds::within(&connection, Bounds::of_image(image.len()), cancelled, |_| {
         let table = find(&connection, &marker.table).map_err(refused)?;
         let table = table.ok_or_else(|| MarkerError::NoTable { table: marker.table.clone() })?;
-        connection.execute_batch("BEGIN IMMEDIATE").map_err(refused)?;
-        let before = orphans(&connection, &table).map_err(refused)?;
-        insert(&connection, &table, marker, facts).map_err(refused)?;
-        // A deferred foreign key speaks at COMMIT only, which a trial does not reach.
-        if orphans(&connection, &table).map_err(refused)? > before {
-            return Err(MarkerError::ForeignKey { table: marker.table.clone() });
+        require_new(&connection, &table, marker, facts).map_err(refused)?;
+        behave_as_an_application(&connection).and_then(|()| connection.execute_batch("BEGIN IMMEDIATE")).map_err(refused)?;
+        if insert(&connection, "INSERT", &table, marker, facts).map_err(refused)? != 1 {
+            return Err(MarkerError::Ignored { table });
         }
-        connection.execute_batch(end).map_err(refused)
+        let rowid = has_rowid(&connection, &table).map_err(refused)?.then(|| connection.last_insert_rowid());
+        match connection.execute_batch("COMMIT") {
+            Err(error) if is_extended(&error, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Err(MarkerError::ForeignKey { table }),
+            Err(error) if purpose == Purpose::Try && is_extended(&error, ffi::SQLITE_CONSTRAINT_COMMITHOOK) => Ok(rowid),
+            ended => ended.map_err(refused).map(|()| rowid),
+        }
     });
+    // Dropping the connection takes back what was not committed.
     written.map_err(|error| image.take_failure().map_or(error, MarkerError::Scratch))
 }
 
+fn refusal(table: &str, source: rusqlite::Error, cancelled: Cancelled<'_>) -> MarkerError {
+    let table = table.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) if cancelled() => MarkerError::Cancelled,
+        Some(ErrorCode::OperationInterrupted) => MarkerError::OutOfTime { table },
+        _ if source.to_string().contains("no such function") => MarkerError::Function { table, source },
+        _ => MarkerError::Refused { table, source },
+    }
+}
+
+fn is_extended(error: &rusqlite::Error, code: i32) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == code)
+}
+
+/// Insists that the row takes no other one away, which a declared ON CONFLICT REPLACE would.
+///
+/// It is tried apart from the insertion itself, without triggers: an OR ABORT there would be imposed on what triggers write, too.
+fn require_new(connection: &Connection, table: &str, marker: &Marker, facts: &MarkerFacts) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    insert(connection, "INSERT OR ABORT", table, marker, facts)?;
+    connection.execute_batch("ROLLBACK")
+}
+
 /// Triggers and foreign keys work as in the application. What a schema may call stays limited, and so do time and memory.
-fn open_as_an_application(image: &Image) -> rusqlite::Result<Connection> {
-    let connection = image.open(Access::ReadWrite)?;
+fn behave_as_an_application(connection: &Connection) -> rusqlite::Result<()> {
     for setting in [DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY]
     {
         connection.set_db_config(setting, true)?;
     }
-    Ok(connection)
+    Ok(())
 }
 
-fn insert(connection: &Connection, table: &str, marker: &Marker, facts: &MarkerFacts) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, verb: &str, table: &str, marker: &Marker, facts: &MarkerFacts) -> rusqlite::Result<usize> {
     let names: Vec<String> = marker.columns.iter().map(|(name, _)| quoted(name)).collect();
     let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
     let values = marker.columns.iter().map(|(_, text)| text.as_ref().map(|text| text.fill(facts)));
-    let sql = format!("INSERT OR ABORT INTO main.{}({}) VALUES({})", quoted(table), names.join(","), places.join(","));
-    connection.execute(&sql, params_from_iter(values)).map(drop)
+    let sql = format!("{verb} INTO main.{}({}) VALUES({})", quoted(table), names.join(","), places.join(","));
+    connection.execute(&sql, params_from_iter(values))
 }
 
-/// The table's name as the schema spells it.
+/// The table's name as the schema spells it; SQLite's own tables take no markers.
 fn find(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
-    let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name = ?1 COLLATE NOCASE";
+    let sql = "SELECT name FROM main.sqlite_schema
+        WHERE type = 'table' AND rootpage > 0 AND name = ?1 COLLATE NOCASE AND lower(substr(name, 1, 7)) <> 'sqlite_'";
     connection.query_row(sql, [table], |row| row.get(0)).optional()
 }
 
-/// Rows of the table that refer to nothing.
-fn orphans(connection: &Connection, table: &str) -> rusqlite::Result<i64> {
-    let mut statement = connection.prepare("SELECT count(*) FROM pragma_foreign_key_check(?1)")?;
-    statement.query_row([table], |row| row.get(0))
+fn has_rowid(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT NOT wr FROM pragma_table_list(?1) WHERE schema = 'main'", [table], |row| row.get(0))
 }

@@ -13,6 +13,24 @@ pub(super) struct Line {
     pub(super) is_lost: bool,
     /// The live row: column and value.
     pub(super) row: Vec<(String, Cell)>,
+    key: Json,
+}
+
+impl Line {
+    /// A column's value; names are compared as SQLite does.
+    pub(super) fn value(&self, name: &str) -> Option<&Cell> {
+        self.row.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The key for people: columns with values, cut if long.
+    pub(super) fn key_words(&self) -> Option<String> {
+        let word = |(name, value): (&String, &Json)| format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let words = self.key.as_object()?.iter().map(word).collect::<Vec<_>>().join(", ");
+        Some(match words.char_indices().nth(LONGEST_KEY) {
+            Some((end, _)) => format!("{}…", &words[..end]),
+            None => words,
+        })
+    }
 }
 
 /// A value as it is stored; text may be any bytes.
@@ -45,9 +63,10 @@ impl ToSql for Cell {
 
 /// Nothing if it is no line of a capsule.
 pub(super) fn read_line(text: &[u8]) -> Option<Line> {
-    let line: Json = serde_json::from_slice(text).ok()?;
+    let mut line: Json = serde_json::from_slice(text).ok()?;
+    let key = line["key"].take();
     let row = line["row"].as_object()?.iter().map(|(name, value)| Some((name.clone(), read_value(value)?)));
-    Some(Line { table: line["table"].as_str()?.to_owned(), is_lost: line["what"] == "lost", row: row.collect::<Option<_>>()? })
+    Some(Line { table: line["table"].as_str()?.to_owned(), is_lost: line["what"] == "lost", row: row.collect::<Option<_>>()?, key })
 }
 
 fn read_value(value: &Json) -> Option<Cell> {
@@ -74,3 +93,6 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     let mut bytes = vec![0; hex.len() / 2];
     decode_hex(hex, &mut bytes).ok().map(|()| bytes)
 }
+
+/// More than any UUID or path that serves as a key.
+const LONGEST_KEY: usize = 200;
