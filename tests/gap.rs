@@ -257,3 +257,39 @@ fn random_histories_agree_with_the_oracle() {
     eprintln!("{histories} histories, {tables} tables, {rows} rows lost, altered or resurrected: no difference");
     assert!(rows > 1000, "the histories have gaps");
 }
+
+#[test]
+fn rows_that_an_index_lacks_are_counted_all_the_same() {
+    let folder = tempfile::tempdir().expect("folder");
+    let paths = ["snapshot.db", "live.db"].map(|name| folder.path().join(name));
+    for path in &paths {
+        let connection = Connection::open(path).expect("open");
+        let sql = "CREATE TABLE audit(id TEXT PRIMARY KEY, w) WITHOUT ROWID; CREATE INDEX i ON audit(w); INSERT INTO audit VALUES('k1', 1), ('k2', 2)";
+        connection.execute_batch(sql).expect("table");
+    }
+    // Rows that came while the schema did not know of the index.
+    let hide = "PRAGMA writable_schema=ON; CREATE TABLE hidden AS SELECT * FROM sqlite_schema WHERE name = 'i'; DELETE FROM sqlite_schema WHERE name = 'i'";
+    let show = "PRAGMA writable_schema=ON; INSERT INTO sqlite_schema SELECT * FROM hidden; DROP TABLE hidden";
+    for sql in [hide, "INSERT INTO audit VALUES('k3', 3), ('k4', 4)", show] {
+        Connection::open(&paths[1]).expect("open").execute_batch(sql).expect(sql);
+    }
+    let found = run(&paths[0], &paths[1], &["audit".into()], &mut std::io::sink());
+    assert_eq!((found[0].lost, found[0].common), (2, 2));
+}
+
+#[test]
+fn rows_that_went_into_a_copy_without_a_key_leave_a_doubt() {
+    let folder = tempfile::tempdir().expect("folder");
+    let paths = ["snapshot.db", "live.db"].map(|name| folder.path().join(name));
+    for path in &paths {
+        let connection = Connection::open(path).expect("open");
+        connection
+            .execute_batch("CREATE TABLE audit(id INTEGER PRIMARY KEY, w); INSERT INTO audit VALUES(1, 'a'), (2, 'b')")
+            .expect("table");
+    }
+    let live = Connection::open(&paths[1]).expect("open");
+    live.execute_batch("INSERT INTO audit VALUES(3, 'c'); CREATE TABLE audit_2025 AS SELECT * FROM audit; DELETE FROM audit")
+        .expect("rotation");
+    let found = run(&paths[0], &paths[1], &["audit".into()], &mut std::io::sink());
+    assert!(matches!(&found[0].certainty, Certainty::LowerBound(doubt) if doubt.to_string().contains("audit_2025")), "{:?}", found[0]);
+}

@@ -214,3 +214,14 @@ fn a_marker_that_the_schema_refuses_ends_the_restore_before_it_begins() {
     home.succeeds(&restore(&bundle, &["--marker", "audit:what={lost} rows"]));
     assert_eq!(rows(&home, "SELECT what FROM audit"), [[Value::Text("1 row".to_owned() + "s")]]);
 }
+
+#[test]
+fn a_marker_whose_triggers_take_rows_away_is_refused() {
+    let schema = "CREATE TABLE audit(id INTEGER PRIMARY KEY, what TEXT);
+        CREATE TRIGGER retention AFTER INSERT ON audit BEGIN DELETE FROM audit WHERE id <= new.id - 2; END;
+        INSERT INTO audit VALUES(1, 'a'), (2, 'b');";
+    let (home, bundle) = site(schema, "");
+    let before = home.read("app.db");
+    home.refuses(1, "removes rows of the append-only table 'audit'", &restore(&bundle, &["--marker", "audit:what=x"]));
+    assert!(home.read("app.db") == before);
+}

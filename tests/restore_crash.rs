@@ -167,5 +167,5 @@ fn where_nothing_is() {
 
 #[test]
 fn where_no_database_is() {
-    sweep("delete", -1, &[], false, |path| std::fs::write(path, "no database").unwrap());
+    sweep("delete", -1, &["--accept-other"], false, |path| std::fs::write(path, "no database").unwrap());
 }

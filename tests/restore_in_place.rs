@@ -172,7 +172,9 @@ fn what_cannot_be_opened_is_kept_beside() {
     let (home, database, bundle) = site("delete");
     drop(database);
     home.write("app.db", "this was a database once", 0o640);
-    let report = home.json(&restore(&bundle, &[]));
+    home.refuses(2, "what is there is no database that can be opened", &["restore", &bundle, "--in-place", "--force", "--key-file", "key"]);
+    home.refuses(2, "lies in a vault", &["restore", &bundle, "--onto", &bundle, "--force", "--key-file", "key", "--accept-other"]);
+    let report = home.json(&restore(&bundle, &["--accept-other"]));
     assert_eq!(rows(&home.path("app.db")), (100, 100));
     assert_eq!(report["targets"][0]["gap"]["live"], "unreadable");
     let aside = report["targets"][0]["aside"].as_str().unwrap();
@@ -310,7 +312,8 @@ fn where_the_present_state_cannot_be_kept_nothing_is_replaced_unless_somebody_sa
     home.folder("small");
     let mount = |arguments: &[&str]| assert_eq!(cli::finish(home.program("mount").args(arguments)).code, 0);
     mount(&["-t", "tmpfs", "-o", "size=64k,mode=700", "none", "small"]);
-    home.write("small/filler", vec![1; 40 << 10], 0o600);
+    home.succeeds(&["init", "--vault", "small", "--name", "small"]);
+    home.write("small/filler", vec![1; 30 << 10], 0o600);
     let run = home.run(restore(&bundle, &["--vault", "small"]));
     let without = home.run(restore(&bundle, &["--vault", "small", "--no-safety-bundle", "--reason", "the disk is full"]));
     let umount = cli::finish(home.program("umount").arg("small")).code;

@@ -160,6 +160,7 @@ impl Exit {
             | Failure::OtherSet { .. }
             | Failure::OtherDatabase { .. }
             | Failure::SeveralOntoOne { .. }
+            | Failure::TargetInVault { .. }
             | Failure::SameTarget { .. }
             | Failure::OpenRestore { .. }
             | Failure::SeveralGaps { .. }
@@ -170,7 +171,7 @@ impl Exit {
             Failure::Gap { .. } | Failure::Graft { .. } | Failure::Marker { .. } | Failure::NotAnnounced | Failure::NotStopped { .. } => {
                 Exit::Failed
             }
-            Failure::Unsound { .. } | Failure::CorruptSnapshot { .. } => Exit::Integrity,
+            Failure::Unsound { .. } | Failure::CorruptSnapshot { .. } | Failure::OtherBundle { .. } => Exit::Integrity,
             Failure::NoSafety { source } => Exit::of(source),
             Failure::Vault(error) => Exit::of_vault(error),
             Failure::OtherKeys { .. }

@@ -42,7 +42,13 @@ impl From<Failure> for Explained {
 
 /// An error and all its causes, from the outside in.
 pub fn causes_of(error: &dyn Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    let mut causes = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
 }
 
 fn hint(failure: &Failure) -> Option<&'static str> {
@@ -70,7 +76,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Signed { .. } => Some("'airkeep signer rotate' gives it another signing key"),
         Failure::Unsigned { .. } => Some("'airkeep init' gives the vault a signing key"),
         Failure::OtherSet { .. } => Some("name bundles that this vault sealed"),
-        Failure::NoVault { .. } => Some("make one with 'airkeep init'"),
+        Failure::NoVault { .. } => Some("check --vault; 'airkeep backup' makes one, and 'airkeep init' one that signs"),
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
         Failure::Scratch { .. } => Some("name a folder with room for the largest database: --scratch DIR, or verify with --level 3"),
         Failure::Target { source: DatabaseError::Locked { .. }, .. } => Some(IN_USE),
@@ -79,12 +85,14 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Unsound { .. } => Some("try another bundle; 'airkeep verify BUNDLE' lists all that is wrong"),
         Failure::CorruptSnapshot { .. } => Some("try another bundle, or put it back as it is with --accept-corrupt"),
         Failure::OtherDatabase { .. } => Some("check the target; if it is the right one, add --accept-other"),
+        Failure::OtherBundle { .. } => Some("somebody changed the vault meanwhile"),
+        Failure::TargetInVault { .. } => Some("name the database that is to be replaced"),
         Failure::SeveralOntoOne { .. } => Some("name the source as well: BUNDLE LABEL --onto FILE"),
         Failure::SameTarget { .. } => Some("restore one of them, or give it another place with --onto FILE"),
         Failure::NoSafety { source } => {
             hint(source).or(Some("name another vault with --vault DIR, or go without: --no-safety-bundle --reason TEXT"))
         }
-        Failure::NotAVault { .. } => Some("name the vault: --vault DIR"),
+        Failure::NotAVault { .. } => Some("name the vault: --vault DIR; 'airkeep init' makes one"),
         Failure::NoSuchBundle { .. } => Some("'airkeep list' shows what is there"),
         Failure::NothingCaptured => Some("'airkeep config check' tells which sources are missing"),
         Failure::NoReason => Some("say why: --reason TEXT"),
@@ -141,7 +149,7 @@ pub fn install_hint(error: &InstallError) -> Option<&'static str> {
         InstallError::HardLinks { .. } => {
             Some("its other names would lead to the same or to the old content; if that is meant, add --follow-links")
         }
-        InstallError::NotWritable { .. } => Some("run it as the account that owns the database"),
+        InstallError::NotWritable { .. } => Some("this account must be able to write to the database, and to make files in its folder"),
         InstallError::NoSpace { .. } => Some("make space beside the database, nothing was changed"),
         InstallError::NotOnline { .. } => Some("stop the processes that use it, or have it done: --stop-with COMMAND --start-with COMMAND"),
         InstallError::Different { .. } | InstallError::Unconfirmed { .. } => {

@@ -10,6 +10,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params_from_iter};
 
 use super::bounds::{self, Bounds, Cancelled};
+use super::continuity::{Continuity, Watched, continuity};
+use super::logical::table_hash;
 use super::sql::quoted;
 use super::{Access, Image};
 use crate::files::ScratchError;
@@ -70,6 +72,12 @@ pub enum MarkerError {
         /// The table.
         table: String,
     },
+    /// Triggers took rows of an append-only table away, or changed them.
+    #[error("writing the marker changes or removes rows of the append-only table '{table}'")]
+    Meddles {
+        /// The table.
+        table: String,
+    },
     /// Scratch failed.
     #[error("no scratch for the restored image")]
     Scratch(#[from] ScratchError),
@@ -107,16 +115,28 @@ impl Marker {
 ///
 /// # Errors
 /// [`MarkerError`]; the image is as it was then.
-pub fn mark(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Cancelled<'_>) -> Result<Option<i64>, MarkerError> {
-    write(image, marker, facts, cancelled, Purpose::Keep)
+pub fn mark(
+    image: &Image,
+    marker: &Marker,
+    facts: &MarkerFacts,
+    kept: &[String],
+    cancelled: Cancelled<'_>,
+) -> Result<Option<i64>, MarkerError> {
+    write(image, marker, facts, kept, cancelled, Purpose::Keep)
 }
 
 /// Tries whether the row can be written, and leaves the image as it was.
 ///
 /// # Errors
 /// As [`mark`].
-pub fn try_marker(image: &Image, marker: &Marker, facts: &MarkerFacts, cancelled: Cancelled<'_>) -> Result<(), MarkerError> {
-    write(image, marker, facts, cancelled, Purpose::Try).map(drop)
+pub fn try_marker(
+    image: &Image,
+    marker: &Marker,
+    facts: &MarkerFacts,
+    kept: &[String],
+    cancelled: Cancelled<'_>,
+) -> Result<(), MarkerError> {
+    write(image, marker, facts, kept, cancelled, Purpose::Try).map(drop)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,6 +149,7 @@ fn write(
     image: &Image,
     marker: &Marker,
     facts: &MarkerFacts,
+    kept: &[String],
     cancelled: Cancelled<'_>,
     purpose: Purpose,
 ) -> Result<Option<i64>, MarkerError> {
@@ -143,10 +164,12 @@ fn write(
         let table = find(&connection, &marker.table).map_err(refused)?;
         let table = table.ok_or_else(|| MarkerError::NoTable { table: marker.table.clone() })?;
         require_new(&connection, &table, marker, facts).map_err(refused)?;
+        let before = rows_of(&connection, kept);
         behave_as_an_application(&connection).and_then(|()| connection.execute_batch("BEGIN IMMEDIATE")).map_err(refused)?;
         if insert(&connection, "INSERT", &table, marker, facts).map_err(refused)? != 1 {
             return Err(MarkerError::Ignored { table });
         }
+        require_kept(&connection, before)?;
         let rowid = has_rowid(&connection, &table).map_err(refused)?.then(|| connection.last_insert_rowid());
         match connection.execute_batch("COMMIT") {
             Err(error) if is_extended(&error, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Err(MarkerError::ForeignKey { table }),
@@ -179,6 +202,28 @@ fn require_new(connection: &Connection, table: &str, marker: &Marker, facts: &Ma
     connection.execute_batch("BEGIN IMMEDIATE")?;
     insert(connection, "INSERT OR ABORT", table, marker, facts)?;
     connection.execute_batch("ROLLBACK")
+}
+
+/// What append-only tables hold; those that cannot be hashed are not compared.
+fn rows_of(connection: &Connection, tables: &[String]) -> Vec<Watched> {
+    let watched = |table: &String| Some(Watched { table: table.clone(), before: Some(table_hash(connection, table).ok()?) });
+    tables.iter().filter_map(watched).collect()
+}
+
+/// The application's triggers may tidy up when a row comes, and take away what this restore has promised to keep.
+fn require_kept(connection: &Connection, before: Vec<Watched>) -> Result<(), MarkerError> {
+    for watched in before {
+        let rows = watched.before.as_ref().map_or(0, |before| before.rows);
+        let is_kept = match continuity(connection, &watched) {
+            Ok(Continuity::Kept) => true,
+            Ok(Continuity::Unordered) => table_hash(connection, &watched.table).is_ok_and(|now| now.rows >= rows),
+            _ => false,
+        };
+        if !is_kept {
+            return Err(MarkerError::Meddles { table: watched.table });
+        }
+    }
+    Ok(())
 }
 
 /// Triggers and foreign keys work as in the application. What a schema may call stays limited, and so do time and memory.

@@ -255,6 +255,18 @@ pub enum Failure {
         /// In which way.
         what: String,
     },
+    /// Another bundle has taken the path.
+    #[error("'{}' is not the bundle that was made a moment ago", path.display())]
+    OtherBundle {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The target is part of a vault.
+    #[error("'{}' lies in a vault, and nothing there is a target", path.display())]
+    TargetInVault {
+        /// The target.
+        path: PathBuf,
+    },
     /// One target for several sources.
     #[error("one target was named for {} sources: {}", labels.len(), labels.join(", "))]
     SeveralOntoOne {

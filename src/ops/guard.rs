@@ -96,6 +96,7 @@ impl Guard {
         let failed = format!("guarded work failed: {}: {why}", self.name);
         environment.reason = Some(environment.reason.take().map_or(failed.clone(), |reason| format!("{reason}; {failed}")));
         let mut request = InPlace::new(&backup.path);
+        request.expected = Some(backup.core.id);
         request.vault = Some(self.backup.vault.clone());
         request.others = self.others;
         request.append_only.clone_from(&self.append_only);

@@ -30,7 +30,7 @@ pub use words::gap_sentences;
 
 use super::command::Service;
 use super::{AppendOnly, Environment, Failure, SigningKeyPlace};
-use crate::bundle::{Compression, Front, Keyring, Label, Manifest, PublicCore, Source, TrustedSigners};
+use crate::bundle::{Compression, Front, Id, Keyring, Label, Manifest, PublicCore, Source, TrustedSigners};
 use crate::crypto::{encode_hex, random};
 use crate::database::{Image, Links, Marker, Others};
 use crate::files::Folder;
@@ -41,6 +41,8 @@ use crate::vault::identity_in;
 pub struct InPlace {
     /// The bundle.
     pub bundle: PathBuf,
+    /// The bundle's id, where it is known: another bundle under that path is refused.
+    pub expected: Option<Id>,
     /// Which sources, all if empty.
     pub labels: Vec<Label>,
     /// The target, for a single source; else each goes where it was captured.
@@ -104,6 +106,7 @@ impl InPlace {
     pub fn new(bundle: impl Into<PathBuf>) -> InPlace {
         InPlace {
             bundle: bundle.into(),
+            expected: None,
             labels: Vec::new(),
             onto: None,
             vault: None,
@@ -153,8 +156,8 @@ impl InPlace {
         let path = self.vault_path();
         let is_vault = |path: &PathBuf| Some(identity_in(&Folder::open(&path.canonicalize().ok()?).ok()?));
         match is_vault(&path) {
-            Some(Ok(None)) | None if self.vault.is_none() => Err(Failure::NotAVault { path }),
-            _ => Ok(()),
+            Some(Ok(None)) | None => Err(Failure::NotAVault { path }),
+            Some(_) => Ok(()),
         }
     }
 

@@ -90,11 +90,10 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         (None, Ok(_)) => return true,
         // Nothing was changed in the vault, and the record stands somewhere.
         (Some(why), Ok(_)) if entry.event == Event::Verify => {
-            let place = "recorded in this account's own journal and not in the vault's";
-            environment.progress.note(&format!("{place}: {}", chain(&why)));
+            environment.progress.note(&format!("{NOT_IN_VAULT}: {}", chain(&why)));
             return true;
         }
-        (Some(why), Ok(_)) => format!("recorded in this account's own journal and not in the vault's: {}", chain(&why)),
+        (Some(why), Ok(_)) => format!("{NOT_IN_VAULT}: {}", chain(&why)),
         (Some(why), Err(_)) => format!("this was not recorded in the vault's journal: {}", chain(&why)),
         (None, Err(why)) => format!("this was not recorded in any journal: {}", chain(&why)),
     };
@@ -103,6 +102,17 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
         environment.shortfalls.push(shortfall);
     }
     is_recorded
+}
+
+/// As [`record`]; true only if it stands in the vault's own journal, where those look who find a vault after a kill.
+pub(super) fn record_in_vault(folder: &Folder, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) -> bool {
+    let before = environment.shortfalls.len();
+    // Elsewhere, or nowhere: either is a shortfall. One that stood there already was of an earlier record of this run.
+    record(Some(folder), place, note, environment) && environment.shortfalls[before..].is_empty() && !has_fallen_short(environment)
+}
+
+fn has_fallen_short(environment: &Environment) -> bool {
+    environment.shortfalls.iter().any(|shortfall| shortfall.starts_with(NOT_IN_VAULT))
 }
 
 /// Tells the hook, once the record stands. That it failed is recorded, too, and of that no hook is told.
@@ -206,3 +216,5 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+const NOT_IN_VAULT: &str = "recorded in this account's own journal and not in the vault's";

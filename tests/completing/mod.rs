@@ -56,11 +56,11 @@ impl Case {
     }
 
     pub fn try_marker(&self, text: &str) -> Result<(), MarkerError> {
-        try_marker(&self.image, &parse(text), &facts(), &|| false)
+        try_marker(&self.image, &parse(text), &facts(), &[], &|| false)
     }
 
     pub fn mark(&self, text: &str) -> Result<Option<i64>, MarkerError> {
-        mark(&self.image, &parse(text), &facts(), &|| false)
+        mark(&self.image, &parse(text), &facts(), &[], &|| false)
     }
 
     /// Refuses the marker in these words, in the trial as in earnest, and leaves the image as it was.

@@ -62,7 +62,6 @@ fn wait(mut child: Child) -> Ended {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
-                // From here on it takes two signals again to end us: databases may have to be put back.
                 signals::listen_anew();
                 return Ended::With(status);
             }
@@ -78,6 +77,8 @@ fn wait(mut child: Child) -> Ended {
             }
             passed_on = caught;
         }
+        // However often it is asked to end: as long as the command runs, its databases may have to be put back.
+        signals::listen_anew();
         std::thread::sleep(ATTENTION);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use airkeep::bundle::PublicCore;
+use airkeep::bundle::{Kind, PublicCore};
 use airkeep::database::{Comparison, InstallReport, Links, Marker, Others, Way};
 use airkeep::ops::{
     InPlace, InPlaceReport, Plan, PlannedTarget, Present, Service, SigningKeyPlace, SiteCommand, TargetOutcome, TargetResult,
@@ -185,7 +185,8 @@ pub fn failed(report: &InPlaceReport) -> Option<Explained> {
 }
 
 fn plan_text(plan: &Plan, core: &PublicCore, omits_safety: bool) -> String {
-    let mut text = format!("bundle    {} of {}, sealed {}\n", core.sequence, core.set.name, core.created_at);
+    let what = if core.kind == Kind::Safety { ", a SAFETY bundle: what an earlier restore replaced" } else { "" };
+    let mut text = format!("bundle    {} of {}, sealed {}{what}\n", core.sequence, core.set.name, core.created_at);
     for target in &plan.targets {
         let path = screen::escape(&target.path.to_string_lossy());
         let _ = writeln!(text, "replace   {path}");
@@ -241,7 +242,7 @@ fn way_words(way: Way) -> &'static str {
 pub fn outcome_text(report: &InPlaceReport) -> String {
     let mut text = String::new();
     if let Some(safety) = &report.safety {
-        let _ = writeln!(text, "kept      {}", screen::escape(&safety.path.to_string_lossy()));
+        let _ = writeln!(text, "kept      {} (safety bundle: the state before)", screen::escape(&safety.path.to_string_lossy()));
     }
     for outcome in &report.outcomes {
         let path = screen::escape(&outcome.path.to_string_lossy());

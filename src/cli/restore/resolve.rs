@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use airkeep::journal::Outcome;
 use airkeep::ops::{Resolution, Resolve, ResolvedTarget, TargetState};
 use clap::Args;
 use serde_json::{Value, json};
@@ -66,7 +67,12 @@ impl Arguments {
 }
 
 fn text(resolution: &Resolution) -> String {
-    let recorded = resolution.recorded.map_or("still open", |outcome| outcome.name());
+    let recorded = match resolution.recorded {
+        None => "still open",
+        Some(Outcome::Success) => "it was done, and is recorded so",
+        Some(Outcome::Failure) => "it was not done, and is recorded so",
+        Some(_) => "recorded as unknown",
+    };
     let open = &resolution.open;
     let what = if open.is_guard { "guard" } else { "restore" };
     let mut text = format!("{what:<10}{}, begun {}: {recorded}\n", open.id, open.begun);

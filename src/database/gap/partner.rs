@@ -112,7 +112,8 @@ impl<'a> Partners<'a> {
 
     /// Rows that are gone may be in a table that took the old rows under a new name while a new one took the name.
     fn suspect_rotation(&self, snapshot: &Table, tally: &mut Tally) {
-        match self.candidates(snapshot, Side::Live) {
+        // A copy made by CREATE TABLE AS has lost its key.
+        match self.alike(snapshot, Side::Live) {
             Ok(tables) if tables.is_empty() => {}
             Ok(tables) => tally.weaken(Doubt::PerhapsRenamed { candidates: tables.into_iter().map(|table| table.name).collect() }),
             Err(error) => tally.weaken(Doubt::unreadable(Side::Live, &error)),
@@ -121,6 +122,13 @@ impl<'a> Partners<'a> {
 
     /// Tables that only one side has, with the same key and all columns of the smaller.
     fn candidates(&self, present: &Table, side: Side) -> rusqlite::Result<Vec<Table>> {
+        let has_its_key =
+            |table: &Table| table.key.len() == present.key.len() && plan(Some(table), Some(present)).key_columns == present.key.len();
+        Ok(self.alike(present, side)?.into_iter().filter(has_its_key).collect())
+    }
+
+    /// Tables that only one side has, with all columns of the smaller.
+    fn alike(&self, present: &Table, side: Side) -> rusqlite::Result<Vec<Table>> {
         let (here, there) = if side == Side::Live { (self.live, self.snapshot) } else { (self.snapshot, self.live) };
         let others = list_tables(there)?;
         let is_new = |name: &String| !others.iter().any(|other| other.eq_ignore_ascii_case(name)) && !name.starts_with("sqlite_");
@@ -129,7 +137,7 @@ impl<'a> Partners<'a> {
             let Found::Table(table) = Table::find(here, &name)? else { continue };
             let shared = table.columns.iter().filter(|column| present.has_column(&column.name)).count();
             let is_part = shared == table.columns.len().min(present.columns.len());
-            if is_part && table.key.len() == present.key.len() && plan(Some(&table), Some(present)).key_columns == present.key.len() {
+            if is_part && shared > 0 {
                 candidates.push(table);
             }
         }

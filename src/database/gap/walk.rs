@@ -50,10 +50,18 @@ pub(super) fn prepare<'c>(connection: &'c Connection, table: &Table, common: &[S
         Some(rowid) => format!(" NOT INDEXED ORDER BY {rowid}"),
         None => {
             columns.extend(table.key.iter().map(|name| quoted(name)));
-            String::new()
+            by_primary_key(connection, &table.name)?
         }
     };
     connection.prepare(&format!("SELECT {} FROM main.{}{order}", columns.join(","), quoted(&table.name)))
+}
+
+/// The rows themselves of a table without rowid: another index that covers the columns may lack some of them, and here SQLite does not
+/// take NOT INDEXED for a reason to leave it alone.
+fn by_primary_key(connection: &Connection, table: &str) -> rusqlite::Result<String> {
+    let sql = "SELECT name FROM pragma_index_list(?1) WHERE origin = 'pk'";
+    let name: String = connection.query_row(sql, [table], |row| row.get(0))?;
+    Ok(format!(" INDEXED BY {}", quoted(&name)))
 }
 
 impl<'s> Walker<'s> {

@@ -4,7 +4,7 @@
 //! moment the name leads to the old content or to the new one, never to nothing, and no journal of the old file ever lies beside the
 //! new one. Nothing is deleted.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ impl Replace {
             source.metadata()?;
         }
         let Some(new) = self.new.take() else { return Ok(()) };
+        let inode = new.file().metadata().map_err(FileError::io("look at", &self.target.path))?.ino();
         let moved = folder.move_aside(name, &SIDECARS, &self.aside)?;
         let named = match source {
             Some(_) => new.replace(name, entropy),
@@ -78,7 +79,12 @@ impl Replace {
         named.map_err(|error| {
             // The failure is what counts; what cannot be put back lies aside, whole.
             let _ = folder.put_back(name, &moved, &self.aside);
-            error.into()
+            // The name may lead to the new file although that could not be made durable.
+            let is_there = folder.open_file(name).and_then(|file| file.metadata().map_err(FileError::io("look at", &self.target.path)));
+            match is_there.is_ok_and(|found| found.ino() == inode) {
+                true => InstallError::from(error).after_commit(&self.target.path),
+                false => error.into(),
+            }
         })
     }
 }

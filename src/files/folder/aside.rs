@@ -47,6 +47,10 @@ impl Folder {
     /// # Errors
     /// What the system says.
     pub fn put_back(&self, name: &str, suffixes: &[&'static str], aside: &str) -> Result<(), FileError> {
+        // Once another file has the name, what belongs to the old one must never come beside it.
+        if !self.is_same_file(name, aside) && self.has(name)? {
+            return Ok(());
+        }
         for suffix in suffixes {
             self.rename(&format!("{aside}{suffix}"), &format!("{name}{suffix}"))?;
         }

@@ -72,14 +72,19 @@ fn cell(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text_cell(text)),
         Value::Object(object) => {
-            ["integer", "real", "text_hex", "blob_hex"].iter().find_map(|kind| object.get(*kind)?.as_str()).map(str::to_owned)
+            let text = |kind: &str| object.get(kind).and_then(Value::as_str).filter(|_| object.len() == 1);
+            // A capsule is foreign content: what calls itself a number is one, or the row is refused.
+            let integer = text("integer").filter(|text| text.parse::<i64>().is_ok());
+            let real = text("real").filter(|text| text.parse::<f64>().is_ok());
+            let hex = text("text_hex").or(text("blob_hex")).filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            integer.or(real).or(hex).map(str::to_owned)
         }
         Value::Bool(_) | Value::Array(_) => None,
     }
 }
 
 fn text_cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
     match text.is_empty() || text.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{guard}{}\"", text.replace('"', "\"\"")),
         false => format!("{guard}{text}"),

@@ -27,7 +27,7 @@ impl Prepared {
         if let Some(marker) = self.marker_for(ready)? {
             let progress = Arc::clone(&environment.progress);
             let facts = self.facts(ready, &gap.record, environment);
-            let tried = try_marker(&ready.image, marker, &facts, &|| progress.is_cancelled());
+            let tried = try_marker(&ready.image, marker, &facts, &kept(&gap.record), &|| progress.is_cancelled());
             tried.map_err(|source| Failure::Marker { label: label(), source })?;
         }
         Ok(())
@@ -80,7 +80,8 @@ impl Prepared {
             let marker = self.marker_for(target.ready)?;
             if let Some(marker) = marker {
                 let facts = self.facts(target.ready, &target.gap.record, environment);
-                mark(&target.ready.image, marker, &facts, &cancelled).map_err(|source| Failure::Marker { label: label(), source })?;
+                mark(&target.ready.image, marker, &facts, &kept(&target.gap.record), &cancelled)
+                    .map_err(|source| Failure::Marker { label: label(), source })?;
             }
             if self.request.graft || marker.is_some() {
                 self.check(target.ready, &cancelled)?;
@@ -132,6 +133,11 @@ impl Prepared {
             ("gap", if sentences.is_empty() { "none".to_owned() } else { sentences.join("; ") }),
         ]))
     }
+}
+
+/// The append-only tables, as the snapshot calls them.
+fn kept(gap: &SourceGap) -> Vec<String> {
+    gap.tables.iter().map(|table| table.in_snapshot.clone().unwrap_or_else(|| table.table.clone())).collect()
 }
 
 /// What is not known cannot be put back.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::gap::{FoundGap, LiveSide};
 use super::later::LaterRows;
-use super::{InPlace, Prepared, ReadyImage};
+use super::{InPlace, Prepared, Present, ReadyImage};
 use crate::bundle::{Label, SourceGap};
 use crate::database::{Before, Cancelled, Capture, CaptureOptions, DatabaseError, InstallOptions, Installation, Standing};
 use crate::files::Scratch;
@@ -51,7 +51,9 @@ impl Prepared {
         for (ready, installation) in locked {
             let refused = |source| Failure::Install { label: ready.source.label.clone(), source };
             let before = installation.before().map_err(refused)?;
+            self.require_as_planned(ready, &installation, before.as_ref())?;
             let live = match (installation.present(), &before) {
+                (Some(_), Some(before)) if before.size_bytes == 0 && !before.is_wal => LiveSide::Missing,
                 (Some(connection), _) => LiveSide::Read(connection),
                 (None, Some(_)) => LiveSide::Unreadable,
                 (None, None) => LiveSide::Missing,
@@ -66,6 +68,26 @@ impl Prepared {
         let gaps: Vec<_> = held.iter().map(|target| (&target.ready.source.label, Some(&target.gap.record))).collect();
         self.require_known_tables(&gaps)?;
         Ok(held)
+    }
+}
+
+impl Prepared {
+    /// What is locked has to be what the plan showed; where the plan could not look, only that it is a database.
+    fn require_as_planned(&self, ready: &ReadyImage, installation: &Installation<'_>, before: Option<&Before>) -> Result<(), Failure> {
+        let planned = self.plan.targets.iter().find(|target| target.source.label == ready.source.label).map(|target| &target.present);
+        let is_as_planned = match (planned, before) {
+            (Some(Present::Live(facts)), Some(before)) => (facts.device, facts.inode) == (before.device, before.inode),
+            (Some(Present::Missing), None) | (Some(Present::Unopenable(_) | Present::Locked), Some(_)) | (None, _) => true,
+            _ => false,
+        };
+        if !is_as_planned {
+            let what = "it is not what was there when the plan was made".to_owned();
+            return Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: installation.path().to_owned(), what });
+        }
+        match (installation.present(), before) {
+            (None, Some(_)) => self.require_wanted(ready, installation.path()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -38,6 +38,9 @@ pub(super) fn take(request: &InPlace, ring: &Keyring, environment: &mut Environm
     let medium = Watched::new(&file, &progress);
     let phase = Phase::begin(&progress, "verifying", medium.length().ok());
     let mut front = read_front(&medium).map_err(failure)?;
+    if request.expected.is_some_and(|expected| expected != front.core.id) {
+        return Err(Failure::OtherBundle { path: request.bundle.clone() });
+    }
     let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
     let begun = Instant::now(); // deriving keys says nothing about how fast bytes go
     let Some(manifest) = unlocked.manifest().cloned() else {

@@ -54,7 +54,8 @@ fn id_of(record: &Record) -> Option<(&str, bool)> {
 
 /// Adds a restore that begins, and drops one that ends.
 fn take(open: &mut Vec<OpenRestore>, record: &Record) {
-    let Some((id, is_guard)) = id_of(record) else { return };
+    let is_id = |id: &str| id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let Some((id, is_guard)) = id_of(record).filter(|(id, _)| is_id(id)) else { return };
     let details = &record.details;
     let known = open.iter().position(|restore| restore.id == id);
     if record.outcome != Outcome::Intent {
@@ -83,3 +84,4 @@ fn take(open: &mut Vec<OpenRestore>, record: &Record) {
 }
 
 const OPEN_MAX: usize = 100;
+const ID_DIGITS: usize = 16;

@@ -11,6 +11,7 @@ use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, Others,
 use crate::files::{Folder, Process, holders};
 use crate::journal::records_in;
 use crate::ops::{Environment, Failure, TableHistory, table_histories};
+use crate::vault::identity_in;
 
 /// What a restore in place would do.
 #[derive(Debug, Clone)]
@@ -85,7 +86,15 @@ impl Prepared {
         self.plan.lock_seconds = lock_seconds(self.plan.seconds, &targets);
         self.plan.warnings = targets
             .iter()
-            .flat_map(|target| warnings(target, &self.manifest.host.name, &environment.host.name, self.request.onto.is_some()))
+            .flat_map(|target| {
+                warnings(
+                    target,
+                    &self.manifest.host.name,
+                    &environment.host.name,
+                    self.request.onto.is_some(),
+                    self.request.service.stop.is_some(),
+                )
+            })
             .collect();
         self.plan.targets = targets;
         self.images = images;
@@ -102,6 +111,7 @@ impl Prepared {
         let label = &ready.source.label;
         let refused = |source| Failure::Install { label: label.clone(), source };
         let path = foresee(&ready.target, &ready.image, self.request.links).map_err(refused)?;
+        require_outside_of_vaults(&path)?;
         let space = images::scratch_space(&self.request);
         let (clock, progress) = (environment.clock, Arc::clone(&environment.progress));
         let options = CaptureOptions {
@@ -116,6 +126,12 @@ impl Prepared {
             cancelled: &|| progress.is_cancelled(),
         };
         let (present, gap) = match Capture::begin(&path, &options) {
+            // An empty file has nothing that could be compared, and loses nothing but what is not known.
+            Ok(capture) if capture.facts().size_bytes == 0 => {
+                let gap = self.gap_of(ready, &LiveSide::Missing, histories, later, environment)?;
+                self.require_completable(ready, &gap, environment)?;
+                (Present::Live(Box::new(capture.facts().clone())), Some(gap.record))
+            }
             Ok(capture) => {
                 let facts = capture.facts();
                 self.require_same(ready, &path, Some(facts.application_id).filter(|_| facts.size_bytes > 0), facts.size_bytes)?;
@@ -129,6 +145,7 @@ impl Prepared {
                 (Present::Missing, Some(gap.record))
             }
             Err(error @ (DatabaseError::NotADatabase { .. } | DatabaseError::Corrupt { .. })) => {
+                self.require_wanted(ready, &path)?;
                 let gap = self.gap_of(ready, &LiveSide::Unreadable, histories, later, environment)?;
                 self.require_completable(ready, &gap, environment)?;
                 (Present::Unopenable(error.to_string()), Some(gap.record))
@@ -138,7 +155,14 @@ impl Prepared {
         };
         let holders = holders(&["", "-wal", "-shm", "-journal"].map(|suffix| sidecar(&path, suffix)));
         let way = self.expected_way(&ready.source, &present, &holders);
+        let gap = gap.map(|gap| self.as_grafted(gap));
         Ok(PlannedTarget { source: ready.source.clone(), path, present, way, holders, gap })
+    }
+
+    /// What will be put back is part of the plan.
+    fn as_grafted(&self, mut gap: SourceGap) -> SourceGap {
+        gap.tables.iter_mut().filter(|_| self.request.graft).for_each(|table| table.grafted = table.lost);
+        gap
     }
 
     fn expected_way(&self, source: &Source, present: &Present, holders: &[Process]) -> Way {
@@ -168,6 +192,15 @@ impl Prepared {
         }
     }
 
+    /// What is no database may be anything: somebody has to say that it is to go.
+    pub(super) fn require_wanted(&self, ready: &ReadyImage, path: &Path) -> Result<(), Failure> {
+        let what = "what is there is no database that can be opened".to_owned();
+        match self.request.accept_other {
+            true => Ok(()),
+            false => Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: path.to_owned(), what }),
+        }
+    }
+
     /// A typing error in the name of a table must not leave it uncounted.
     pub(super) fn require_known_tables(&self, gaps: &[(&Label, Option<&SourceGap>)]) -> Result<(), Failure> {
         for declared in &self.request.append_only {
@@ -182,6 +215,15 @@ impl Prepared {
             }
         }
         Ok(())
+    }
+}
+
+/// The vault's own files, and bundles, are no databases that somebody meant.
+fn require_outside_of_vaults(path: &Path) -> Result<(), Failure> {
+    let folder = Folder::above(path)?;
+    match identity_in(&folder) {
+        Ok(None) => Ok(()),
+        _ => Err(Failure::TargetInVault { path: path.to_owned() }),
     }
 }
 
@@ -207,7 +249,7 @@ fn lock_seconds(seconds: f64, targets: &[PlannedTarget]) -> f64 {
     SETUP_SECONDS + seconds_per_byte * (present_bytes as f64 + 0.8 * taken_bytes as f64)
 }
 
-fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool) -> Vec<String> {
+fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool, is_stopped: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     let label: &Label = &target.source.label;
     if captured_on != here && !is_onto {
@@ -219,13 +261,14 @@ fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool
     {
         warnings.push(format!("'{}' is another file than the one that was captured", target.path.display()));
     }
-    if !target.holders.is_empty() {
+    if !target.holders.is_empty() && !is_stopped {
         let names: Vec<String> = target.holders.iter().map(|process| format!("{} ({})", process.pid, process.name)).collect();
+        let is_wal = matches!(&target.present, Present::Live(facts) if facts.journal_mode == "wal");
         let advice = match target.way {
-            Way::Online => "what they keep in memory will not fit the restored content",
-            _ => "stop them first: as long as they use it, nothing can be replaced",
+            Way::Exclusive if is_wal => "as long as they are connected it cannot be replaced, unless online",
+            _ => "what they keep in memory will not fit the restored content",
         };
-        warnings.push(format!("'{}' is open in {}: {advice}", target.path.display(), names.join(", ")));
+        warnings.push(format!("'{}' is open in {} ({advice})", target.path.display(), names.join(", ")));
     }
     warnings
 }

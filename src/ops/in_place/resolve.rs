@@ -130,15 +130,27 @@ impl Resolve {
     fn look(&self, source: &Value, is_ready: bool) -> ResolvedTarget {
         let path = PathBuf::from(source["to"].as_str().unwrap_or_default());
         let state = match is_ready {
+            // The record may be a forgery, where the vault is not signed: it must not lead us where its owner could not go.
+            true if !self.may_touch(&path) => TargetState::Unclear("it does not belong to whom the vault belongs".to_owned()),
             true => self.state_of(&path, source).unwrap_or_else(|error| TargetState::Unclear(error.to_string())),
             false => TargetState::Old,
         };
-        let was_wal = source["before"]["journal_mode"] == "wal" && source["way"] != "replace";
+        let was_wal = source["before"]["journal_mode"] == "wal" && source["way"] != "replace" && is_same_file(&path, &source["before"]);
         // Only where the content is understood, and only if nobody is using it: else the next resolve does it.
         let is_mode_mended =
             was_wal && !matches!(state, TargetState::Unclear(_)) && keep_journal_mode(&path, self.busy_timeout).unwrap_or(false);
         let aside = source["aside"].as_str().map(PathBuf::from).filter(|aside| aside.symlink_metadata().is_ok());
         ResolvedTarget { label: source["label"].as_str().unwrap_or_default().to_owned(), path, state, is_mode_mended, aside }
+    }
+
+    fn may_touch(&self, path: &Path) -> bool {
+        let owner = |path: &Path| path.symlink_metadata().map(|found| (found.is_symlink(), found.uid())).ok();
+        let own = rustix::process::geteuid().as_raw();
+        match (owner(&self.vault.canonicalize().unwrap_or_default()), owner(path)) {
+            (_, Some((true, _))) => false,
+            (Some((_, vault)), Some((_, target))) => vault == own || vault == target,
+            _ => true,
+        }
     }
 
     fn state_of(&self, path: &Path, source: &Value) -> Result<TargetState, DatabaseError> {
@@ -164,6 +176,7 @@ impl Resolve {
         };
         Ok(match verdict {
             Some(true) => TargetState::New,
+            Some(false) if !is_same_file(path, before) => TargetState::Unclear("another file is there".to_owned()),
             Some(false) => TargetState::Old,
             None => TargetState::Unclear("it was vacuumed, or its schema was changed since".to_owned()),
         })
@@ -211,6 +224,12 @@ impl Resolve {
         }
         record(Some(vault.folder()), place, note, environment)
     }
+}
+
+/// Whether the file is the one that was there before.
+fn is_same_file(path: &Path, before: &Value) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|found| Some(found.ino()) == before["inode"].as_u64() && Some(found.dev()) == before["device"].as_u64())
 }
 
 /// What the record of a gap takes over from the one before the installation.

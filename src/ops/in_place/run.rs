@@ -12,7 +12,7 @@ use crate::bundle::{Keyring, Kind, Label, PublicCore, SourceGap, UtcTime, read_f
 use crate::database::{Comparison, DatabaseError, InstallError, InstallReport, Standing, Way};
 use crate::journal::{Record, records_in};
 use crate::ops::progress::{Phase, go_on, heed};
-use crate::ops::recorder::{chain, record, resolve_pending};
+use crate::ops::recorder::{chain, record, record_in_vault, resolve_pending};
 use crate::ops::{Backup, BackupReport, Environment, Failure, TableHistory, TableRecord, table_histories};
 use crate::vault::Vault;
 
@@ -105,6 +105,12 @@ pub fn totals(gap: &SourceGap) -> Totals {
 }
 
 impl InPlaceReport {
+    /// Whether somebody cancelled it before anything was replaced.
+    fn is_cancelled(&self) -> bool {
+        let first = self.outcomes.first().map(|outcome| &outcome.result);
+        matches!(first, Some(TargetResult::Failed(InstallError::Cancelled { .. })))
+    }
+
     /// Whether all targets were replaced.
     pub fn is_complete(&self) -> bool {
         self.outcomes.iter().all(TargetOutcome::is_confirmed)
@@ -131,6 +137,7 @@ impl Prepared {
         self.announce(&vault, environment)?;
         let result = self.stop().and_then(|()| self.replace(&images, &past, &mut vault, &ring, environment));
         let result = heed(&Arc::clone(&environment.progress), result);
+        let is_cancelled = result.as_ref().is_ok_and(|(report, _)| report.is_cancelled());
         match &result {
             Ok((report, watched)) => self.tell(report, watched, &vault, environment),
             Err(failure) => {
@@ -139,7 +146,8 @@ impl Prepared {
         }
         // Last, so that what it does, or a person who stops it, changes nothing of the record; and also where the other failed half-way.
         self.start(environment);
-        result.map(|(report, _)| report)
+        let (report, _) = result?;
+        if is_cancelled { Err(Failure::Cancelled) } else { Ok(report) }
     }
 
     /// Opens the vault that takes the safety bundle, and keeps of the keys those that open its newest bundle.
@@ -180,7 +188,7 @@ impl Prepared {
     }
 
     fn announce(&self, vault: &Vault, environment: &mut Environment) -> Result<(), Failure> {
-        match record(Some(vault.folder()), self.request.signing_key.as_ref(), self.begun(), environment) {
+        match record_in_vault(vault.folder(), self.request.signing_key.as_ref(), self.begun(), environment) {
             true => Ok(()),
             false => Err(Failure::NotAnnounced),
         }
@@ -215,7 +223,7 @@ impl Prepared {
         let watched = watched_tables(&held, &past.histories);
         go_on(&progress)?;
         let ready = self.ready(&held, safety.as_ref(), &watched, &past.records);
-        if !record(Some(vault.folder()), self.request.signing_key.as_ref(), ready, environment) {
+        if !record_in_vault(vault.folder(), self.request.signing_key.as_ref(), ready, environment) {
             return Err(Failure::NotAnnounced);
         }
         let outcomes = self.install_all(held, &past.records, safety.as_ref(), environment);

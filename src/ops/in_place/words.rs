@@ -7,7 +7,7 @@ pub fn gap_sentences(gap: &SourceGap) -> Vec<(Option<String>, String)> {
     let general = match gap.live.as_str() {
         "missing" => Some("unknown: there was no live database"),
         "unreadable" => Some("unknown: the live database could not be opened"),
-        _ if gap.tables.is_empty() => Some("no table is known to be append-only, so nothing was compared"),
+        _ if gap.tables.is_empty() => Some("not known: no table is known to be append-only, so nothing was compared"),
         _ => None,
     };
     let mut sentences: Vec<(Option<String>, String)> = general.map(|text| (None, text.to_owned())).into_iter().collect();
@@ -21,10 +21,8 @@ fn of_table(table: &TableGap, is_unknown_anyway: bool) -> Vec<String> {
     let mut sentences = Vec::new();
     let at_least = if table.certainty == "lower-bound" { "at least " } else { "" };
     if table.lost > 0 {
-        sentences.push(format!("{at_least}{}{}{}", rows(table.lost), range(table), times(table)));
-    }
-    if table.grafted > 0 {
-        sentences.push(format!("{} put back", rows(table.grafted)));
+        let grafted = if table.grafted > 0 { format!("; {} of them put back", table.grafted) } else { String::new() };
+        sentences.push(format!("{at_least}{}{}{}{grafted}", rows(table.lost), range(table), times(table)));
     }
     if table.altered > 0 {
         sentences.push(format!("{} with another content than in the snapshot", rows(table.altered)));
@@ -32,7 +30,7 @@ fn of_table(table: &TableGap, is_unknown_anyway: bool) -> Vec<String> {
     if table.resurrected > 0 {
         sentences.push(format!("{} that had been deleted, back again", rows(table.resurrected)));
     }
-    if let Some([first, last]) = table.reused_ids.filter(|_| table.grafted < table.lost || table.lost == 0) {
+    if let Some([first, last]) = table.reused_ids.filter(|_| table.grafted == 0) {
         sentences.push(match first == last {
             true => format!("id {first} will be given out again"),
             false => format!("ids {first} to {last} will be given out again"),
