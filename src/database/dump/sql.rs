@@ -1,7 +1,8 @@
 //! SQL text: tables, their rows, then what looks at rows, so that nothing runs and nothing is missing while they are inserted.
 //!
-//! Literals are exact. SQLite's own reader of decimal numbers is asked whether it reads the shortest one back as the same double; where it does
-//! not, the number is written as a product that it computes exactly. Text with NUL, or with a carriage return, which the shell drops
+//! Literals are exact, in every release: SQLite reads decimal numbers with a small error, and another one from release to release. The shortest
+//! decimal is written where such an error would not matter, else one with 19 digits; at the ends of the range, and where this release
+//! misreads those, a product that every release computes exactly. Text with NUL, or with a carriage return, which the shell drops
 //! from the end of a line, is written in hexadecimal, in the encoding that the new database will have.
 
 use std::io::Write;
@@ -161,9 +162,27 @@ impl Text<'_, '_> {
             return Ok(if number > 0.0 { "9e999" } else { "-9e999" }.to_owned());
         }
         let shortest = format!("{number:?}");
-        let read: f64 = self.probe.query_row([shortest.as_str()], |row| row.get(0))?;
-        Ok(if read.to_bits() == number.to_bits() || number == 0.0 { shortest } else { product(number) })
+        if number == 0.0 {
+            return Ok(shortest);
+        }
+        if !EASY.contains(&number.abs()) {
+            return Ok(product(number));
+        }
+        let decimal = if is_clear(number) { shortest } else { format!("{number:.18e}") };
+        let read: f64 = self.probe.query_row([decimal.as_str()], |row| row.get(0))?;
+        Ok(if read.to_bits() == number.to_bits() { decimal } else { product(number) })
     }
+}
+
+/// Whether the shortest decimal is so far from the middle between two doubles that a reader with a small error takes the right one.
+fn is_clear(number: f64) -> bool {
+    let shortest = format!("{:e}", number.abs());
+    let Some((digits, exponent)) = shortest.split_once('e') else { return false };
+    let (Ok(digits), Ok(exponent)) = (format!("{:0<19}", digits.replace('.', "")).parse::<u64>(), exponent.parse::<i32>()) else {
+        return false;
+    };
+    let is_same = |digits: u64| format!("{digits}e{}", exponent - 18).parse() == Ok(number.abs());
+    is_same(digits - READER_ERROR) && is_same(digits + READER_ERROR)
 }
 
 /// A finite number as its 53 bits and powers of two: every step of the product is exact, in the last one bits leave that are zero.
@@ -221,6 +240,10 @@ impl Encoding {
     }
 }
 
+/// In the 19th digit: some twenty roundings to 64 bits, as old releases do them.
+const READER_ERROR: u64 = 10;
+/// Beyond, old releases round to denormal or infinite numbers on the way.
+const EASY: std::ops::RangeInclusive<f64> = 1e-280..=1e280;
 /// A table with a counter was there once, and SQLite keeps the list of counters.
 const MAKE_SEQUENCE: &str = "CREATE TABLE \"airkeep counter\"(id INTEGER PRIMARY KEY AUTOINCREMENT);\nDROP TABLE \"airkeep counter\";\n";
 

