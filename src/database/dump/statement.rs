@@ -33,7 +33,7 @@ impl Scan<'_> {
             '\0' => return None,
             '\'' | '"' | '`' => closed(self.rest, 1, first)?,
             '[' => closed(self.rest, 1, ']')?,
-            '-' if self.rest.starts_with("--") => self.rest.find('\n')?,
+            '-' if self.rest.starts_with("-\u{2d}") => self.rest.find('\n')?,
             '/' if self.rest.starts_with("/*") => 2 + self.rest[2..].find("*/")? + 2,
             _ if is_of_word(first) => self.rest.find(|c| !is_of_word(c)).unwrap_or(self.rest.len()),
             _ => first.len_utf8(),
@@ -41,7 +41,7 @@ impl Scan<'_> {
         let (token, rest) = self.rest.split_at(length);
         self.written.push_str(token);
         self.rest = rest;
-        let is_comment = token.starts_with("--") || token.starts_with("/*");
+        let is_comment = token.starts_with("-\u{2d}") || token.starts_with("/*");
         if first == '\n' && ends_statement_in_a_shell(rest) {
             self.written.push_str("/**/");
         }
