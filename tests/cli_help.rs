@@ -4,11 +4,12 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "backup",
     "verify",
     "restore",
+    "extract",
     "gap",
     "guard",
     "config",
@@ -132,7 +133,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 92] = [
+const WRONG: [(&str, &[&str]); 95] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -220,6 +221,9 @@ const WRONG: [(&str, &[&str]); 92] = [
     ("backup-hook-open-quote", &["backup", "app.db", "--hook", "log 'x"]),
     ("backup-hook-empty", &["backup", "app.db", "--hook", ""]),
     ("demo-with-argument", &["demo", "app.db"]),
+    ("extract-nothing", &["extract"]),
+    ("extract-without-target", &["extract", "app.akb", "app"]),
+    ("extract-unknown-format", &["extract", "app.akb", "app", "--to", "out", "--format", "xml"]),
     ("gap-list-bundle", &["gap", "list", "app.akb"]),
     ("gap-show-in-words", &["gap", "show", "newest"]),
     ("gap-export-nothing", &["gap", "export"]),

@@ -131,6 +131,9 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.read("airkeep info", &parsed(&home, 0, &["info", "app.akb", "--json"]));
     reader.read("airkeep info", &parsed(&home, 0, &["info", "app.akb", "--json", "--key-file", "key"]));
     reader.read("airkeep restore", &parsed(&home, 0, &["restore", "app.akb", "--json", "--key-file", "key", "--to", "out"]));
+    let extract = ["extract", "app.akb", "app", "--json", "--key-file", "key"];
+    reader.read("airkeep extract", &parsed(&home, 0, &[&extract[..], &["--to", "app.copy"]].concat()));
+    reader.read("airkeep extract", &parsed(&home, 0, &[&extract[..], &["--to", "app.sql", "--format", "sql", "--table", "note"]].concat()));
     reader.read("airkeep list", &parsed(&home, 0, &["list", "--json"]));
     reader.read("airkeep audit show", &parsed(&home, 0, &["audit", "show", "--json"]));
     reader.read("airkeep audit verify", &parsed(&home, 0, &["audit", "verify", "--json"]));

@@ -3,6 +3,10 @@
 //! Findings are collected, not thrown: the report says which frames and which databases are hurt, and the pass goes on behind them. Whoever
 //! takes entries must not publish any of them before the pass ended without a finding.
 
+mod extract;
+
+pub use extract::SealCheck;
+
 use super::cursor::Cursor;
 use super::frame::Place;
 use super::frame_check::{State, Task, worker};

@@ -34,7 +34,7 @@ mod writer;
 pub use codec::{Codec, CodecError, Compression, CompressionError};
 pub use core::{CoreFacts, JournalHead, Kind, Predecessor, PublicCore, SetRef};
 pub use error::{BundleError, Damage, Finding};
-pub use examine::{Examination, Outcome};
+pub use examine::{Examination, Outcome, SealCheck};
 pub use front::{Front, Unlocked, read_core, read_front, unlock};
 pub use gap::{CapsuleRef, SourceGap, TableGap, TimesGap};
 pub use hint::Hint;

@@ -12,7 +12,7 @@ use super::outer::{BLOCK, member, size_in, stored_len};
 use super::values::FrameSize;
 
 /// IV, at least one block, tag: what every sealed member has.
-fn is_sealed(size: u64) -> bool {
+pub(super) fn is_sealed(size: u64) -> bool {
     size >= 64 && size.is_multiple_of(16)
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use airkeep::Failure;
 use airkeep::bundle::BundleError;
-use airkeep::database::{DatabaseError, InstallError};
+use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
@@ -197,6 +197,7 @@ impl Exit {
             | Failure::NoGapTable { .. }
             | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
+            Failure::Dump { source, .. } => Exit::of_dump(source),
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,
             Failure::Journal(_) => Exit::Failed,
@@ -228,6 +229,15 @@ impl Exit {
             InstallError::Different { .. } => Exit::Integrity,
             InstallError::Unconfirmed { source, .. } => Exit::of_install(source),
             InstallError::NotWritable { .. } | InstallError::NoSpace { .. } | InstallError::Cancelled { .. } => Exit::Failed,
+        }
+    }
+
+    fn of_dump(error: &DumpError) -> Exit {
+        match error {
+            DumpError::NoTable { .. } => Exit::NotFound,
+            DumpError::OneTable { .. } => Exit::Usage,
+            DumpError::Sqlite(_) | DumpError::Endless { .. } | DumpError::Statement { .. } => Exit::Integrity,
+            DumpError::Scratch(_) | DumpError::Write(_) => Exit::Failed,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use airkeep::Failure;
 use airkeep::bundle::{BundleError, Check, Finding, Source};
-use airkeep::database::{DatabaseError, InstallError};
+use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
 use airkeep::vault::VaultError;
@@ -109,6 +109,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::SeveralGaps { .. } => Some("name one of them: BUNDLE LABEL"),
         Failure::NoGapTable { .. } => Some("check the name given with --table"),
         Failure::OneTable { .. } => Some("name one of them with --table, or use --format jsonl"),
+        Failure::Dump { source: DumpError::NoTable { .. }, .. } => Some("check the name given with --table"),
+        Failure::Dump { source: DumpError::OneTable { .. }, .. } => Some("name one of them with --table, or use --format jsonl"),
+        Failure::Dump { .. } => Some("--format sqlite hands out the file as it was captured"),
         Failure::RowsDamaged { .. } => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
         Failure::Capsule { .. } => Some("--format jsonl hands out the lines as they are; a newer release of airkeep may read them"),
         Failure::Journal(JournalError::Damaged { .. }) => {

@@ -1,6 +1,6 @@
 //! `airkeep gap`: which rows restores in place took away, and the rows themselves.
 
-mod export;
+pub mod export;
 mod show;
 
 use std::fmt::Write as _;

@@ -12,6 +12,7 @@ mod demo;
 mod exit;
 mod explain;
 mod export;
+mod extract;
 mod gap;
 mod gap_text;
 mod guard;
@@ -73,6 +74,7 @@ enum Command {
     Backup(backup::Arguments),
     Verify(verify::Arguments),
     Restore(Box<restore::Arguments>),
+    Extract(Box<extract::Arguments>),
     Gap(gap::Arguments),
     Guard(Box<guard::Arguments>),
     Config(config::Arguments),
@@ -158,6 +160,7 @@ fn run() -> Exit {
         Command::Backup(arguments) => ("backup", arguments.json, arguments.run()),
         Command::Verify(arguments) => ("verify", arguments.json, arguments.run()),
         Command::Restore(arguments) => ("restore", arguments.json(), arguments.run()),
+        Command::Extract(arguments) => ("extract", arguments.json, arguments.run()),
         Command::Gap(arguments) => ("gap", arguments.json(), arguments.run()),
         Command::Guard(arguments) => ("guard", arguments.json, arguments.run()),
         Command::Config(arguments) => ("config", arguments.json(), arguments.run()),
@@ -258,6 +261,7 @@ impl Command {
             Command::Backup(arguments) => arguments.place(),
             Command::Verify(arguments) => arguments.place(),
             Command::Restore(arguments) => arguments.place(),
+            Command::Extract(arguments) => arguments.place(),
             Command::Gap(arguments) => arguments.place(),
             Command::List(arguments) => arguments.place(),
             Command::Guard(arguments) => arguments.place(),
@@ -287,7 +291,7 @@ impl Command {
             Command::Gap(arguments) => arguments.is_asked_for_text(),
             Command::Key(arguments) => arguments.is_list(),
             Command::Restore(arguments) => arguments.is_asked_for_text(),
-            Command::Backup(_) | Command::Guard(_) | Command::Verify(_) | Command::Vault(_) => false,
+            Command::Backup(_) | Command::Extract(_) | Command::Guard(_) | Command::Verify(_) | Command::Vault(_) => false,
         }
     }
 }

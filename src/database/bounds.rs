@@ -35,6 +35,11 @@ impl Bounds {
         Self { time: Duration::MAX, ..Self::of_live(size_bytes) }
     }
 
+    /// For walking over the tables of a database out of a bundle, which waits for whoever takes the rows: what it shows is counted instead.
+    pub(super) fn of_reading(size_bytes: u64) -> Self {
+        Self { time: Duration::MAX, ..Self::of_image(size_bytes) }
+    }
+
     /// For a database out of a bundle, whoever made it: one second, and as long again as one megabyte a second would take.
     ///
     /// Wall time, and not the number of SQLite's operations: one operation can be a function call over megabytes, and what a

@@ -13,6 +13,7 @@ mod capture;
 mod check;
 mod compare;
 mod continuity;
+mod dump;
 mod facts;
 mod gap;
 mod graft;
@@ -37,6 +38,7 @@ pub use capture::{Capture, Moment};
 pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
 pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
 pub use continuity::{Continuity, Watched};
+pub use dump::{DumpError, Dumped, RowTaker, dump_rows, dump_sql, only_table};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use gap::{
     AppendOnlyTable, Certainty, Declaration, Doubt, GapError, GapTable, Presence, Side, TimeFormat, TimeRange, choose_append_only, gap,

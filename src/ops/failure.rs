@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::{BundleError, Damage, Label, SetName, UtcTime};
 use crate::crypto::PublicKey;
-use crate::database::{DatabaseError, GapError, GraftError, InstallError, MarkerError};
+use crate::database::{DatabaseError, DumpError, GapError, GraftError, InstallError, MarkerError};
 use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
@@ -377,6 +377,14 @@ pub enum Failure {
     RowsUnwritten {
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A database that came out of a bundle as it was sealed cannot be read as rows.
+    #[error("cannot hand out '{label}'")]
+    Dump {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: DumpError,
     },
     /// The journal refused.
     #[error(transparent)]

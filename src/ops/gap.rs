@@ -20,6 +20,7 @@ use crate::crypto::PublicKey;
 use crate::journal::{Actor, Event, Outcome, Record, Subject};
 
 pub use capsule::{CapsuleFault, RowCounts};
+pub(super) use csv::Sheet;
 pub use export::{ExportReport, ExportRows, RowFormat, RowTarget};
 
 /// One restore in place, and what it took away.

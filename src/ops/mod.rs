@@ -5,6 +5,7 @@ mod backup;
 mod command;
 mod continuity;
 mod environment;
+mod extract;
 mod failure;
 mod gap;
 mod git;
@@ -30,6 +31,7 @@ pub use backup::{Backup, BackupReport, SourceGroup, SourceSpec};
 pub use command::{CommandFailure, Service, SiteCommand};
 pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};
 pub use environment::{Environment, OsEntropy, age_seconds, utc};
+pub use extract::{Extract, ExtractFormat, ExtractReport};
 pub use failure::Failure;
 pub use gap::{
     CapsuleFault, ExportReport, ExportRows, GapSource, RecordedGap, RowCounts, RowFormat, RowTarget, recorded_gap, recorded_gaps,

@@ -24,7 +24,7 @@ use crate::journal::{self, Event};
 const MANIFEST: &str = "manifest.json";
 const TENANTS: &str = "tenants";
 /// Files that SQLite would replay into a database of the same name.
-const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A request to restore into a folder.
 #[derive(Debug, Clone)]

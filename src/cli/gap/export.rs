@@ -142,14 +142,15 @@ fn warnings(report: &ExportReport) -> Vec<String> {
 }
 
 /// Standard output, to which whole lines come. A terminal gets nothing that it would obey, and a reader that went away has what it wanted.
-struct Screen {
+pub struct Screen {
     format: RowFormat,
     is_terminal: bool,
     is_open: bool,
 }
 
 impl Screen {
-    fn new(format: RowFormat) -> Screen {
+    /// For rows in this form.
+    pub fn new(format: RowFormat) -> Screen {
         Screen { format, is_terminal: io::stdout().is_terminal(), is_open: true }
     }
 

@@ -10,11 +10,11 @@ mod compare;
 mod partner;
 mod resolve;
 mod sorter;
-mod table;
+pub(super) mod table;
 mod times;
-mod value;
+pub(super) mod value;
 mod walk;
-mod words;
+pub(super) mod words;
 
 use std::io::Write;
 

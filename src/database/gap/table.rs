@@ -7,27 +7,27 @@ use super::words;
 
 /// A column that is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Column {
-    pub(super) name: String,
+pub(in crate::database) struct Column {
+    pub(in crate::database) name: String,
     /// The declared type.
-    pub(super) declared: String,
+    pub(in crate::database) declared: String,
 }
 
 /// A table with content of its own.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(in crate::database) struct Table {
     /// As the schema spells it.
-    pub(super) name: String,
-    pub(super) columns: Vec<Column>,
+    pub(in crate::database) name: String,
+    pub(in crate::database) columns: Vec<Column>,
     /// The columns of the declared primary key, in its order.
-    pub(super) key: Vec<String>,
-    pub(super) identity: Identity,
-    pub(super) is_autoincrement: bool,
+    pub(in crate::database) key: Vec<String>,
+    pub(in crate::database) identity: Identity,
+    pub(in crate::database) is_autoincrement: bool,
 }
 
 /// How one row can be found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Identity {
+pub(in crate::database) enum Identity {
     /// By its primary key, which is the rowid: the name of the column.
     Alias(String),
     /// By a rowid that no column shows: the name under which SQLite knows it here.
@@ -38,7 +38,7 @@ pub(super) enum Identity {
 
 /// What stands under a name.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(in crate::database) enum Found {
     Table(Table),
     Nothing,
     /// "a view", "a virtual table"
@@ -49,7 +49,7 @@ pub(super) enum Found {
 
 impl Table {
     /// Looks a table up, in any case.
-    pub(super) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Found> {
+    pub(in crate::database) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Found> {
         // The schema table is asked and not `PRAGMA table_list`, which would look into every view.
         let sql =
             "SELECT name, type, rootpage > 0, sql FROM main.sqlite_schema WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE";
@@ -82,12 +82,12 @@ impl Table {
         Ok(Found::Table(Table { name, columns, key, identity, is_autoincrement: words::has_autoincrement(sql) }))
     }
 
-    pub(super) fn has_column(&self, name: &str) -> bool {
+    pub(in crate::database) fn has_column(&self, name: &str) -> bool {
         self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))
     }
 
     /// The SQL name of the rowid, if there is one.
-    pub(super) fn rowid(&self) -> Option<String> {
+    pub(in crate::database) fn rowid(&self) -> Option<String> {
         match &self.identity {
             Identity::Alias(column) => Some(quoted(column)),
             Identity::Rowid(name) => Some((*name).to_owned()),
@@ -96,7 +96,7 @@ impl Table {
     }
 
     /// The highest id that was given out as far as the table and `sqlite_sequence` tell; only where ids are the primary key.
-    pub(super) fn highest_id(&self, connection: &Connection) -> rusqlite::Result<i64> {
+    pub(in crate::database) fn highest_id(&self, connection: &Connection) -> rusqlite::Result<i64> {
         let Identity::Alias(column) = &self.identity else { return Ok(0) };
         let sql = format!("SELECT max({}) FROM main.{}", quoted(column), quoted(&self.name));
         let highest: i64 = connection.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0);

@@ -72,7 +72,7 @@ fn class(value: ValueRef<'_>) -> u8 {
 /// TEXT     a JSON string; {"text_hex": "ff"} for bytes that are not UTF-8
 /// BLOB     {"blob_hex": "00ff"}
 /// ```
-pub(super) fn push_json(line: &mut String, value: ValueRef<'_>) {
+pub(in crate::database) fn push_json(line: &mut String, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => line.push_str("null"),
         ValueRef::Integer(number) if number.unsigned_abs() < 1 << 53 => line.push_str(&number.to_string()),
@@ -86,7 +86,7 @@ pub(super) fn push_json(line: &mut String, value: ValueRef<'_>) {
     }
 }
 
-pub(super) fn push_json_text(line: &mut String, text: &str) {
+pub(in crate::database) fn push_json_text(line: &mut String, text: &str) {
     line.push_str(&serde_json::Value::from(text).to_string());
 }
 

@@ -36,7 +36,7 @@ pub fn infer_append_only(connection: &Connection) -> rusqlite::Result<Vec<String
 }
 
 /// Whether a CREATE TABLE statement has the keyword AUTOINCREMENT.
-pub(super) fn has_autoincrement(sql: &str) -> bool {
+pub(in crate::database) fn has_autoincrement(sql: &str) -> bool {
     words(sql).contains(&Word::Bare("AUTOINCREMENT".into()))
 }
 

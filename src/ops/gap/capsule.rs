@@ -116,7 +116,7 @@ impl<'o> Rows<'o> {
             RowFormat::Jsonl => self.out.write_all(bytes),
             RowFormat::Csv => {
                 let what = if line.what == What::Lost { "lost" } else { "altered" };
-                let text = self.cells.line(what, line.row.get());
+                let text = self.cells.line(Some(what), line.row.get());
                 let text = text.ok_or(RowsError::Fault(CapsuleFault { line: self.line, fault: "has other columns than those before" }))?;
                 self.out.write_all(text.as_bytes())
             }

@@ -11,32 +11,40 @@ use serde_json::Value;
 
 /// A sheet that grows line by line.
 #[derive(Default)]
-pub(super) struct Sheet {
+pub(in crate::ops) struct Sheet {
     columns: Option<Vec<String>>,
 }
 
 impl Sheet {
-    /// The text of a row, after the one line of names; `None` if the row is not like those before.
-    pub(super) fn line(&mut self, what: &str, row: &str) -> Option<String> {
+    /// The text of a row, after the one line of names; in front perhaps what the row is. `None` if it is not like those before.
+    pub(in crate::ops) fn line(&mut self, what: Option<&str>, row: &str) -> Option<String> {
         let Object(members) = serde_json::from_str(row).ok()?;
         let (names, values): (Vec<String>, Vec<Value>) = members.into_iter().unzip();
         let mut text = String::new();
         match &self.columns {
             Some(columns) if *columns != names => return None,
             Some(_) => {}
-            None => {
-                text.push_str("what");
-                names.iter().for_each(|name| text.extend([",", &text_cell(name)]));
-                text.push_str("\r\n");
-                self.columns = Some(names);
-            }
+            None => text = self.head(names, what.map(|_| "what")),
         }
-        text.push_str(what);
-        for value in &values {
-            text.extend([",", &cell(value)?]);
-        }
-        text.push_str("\r\n");
+        let cells = what.map(|what| Some(what.to_owned())).into_iter().chain(values.iter().map(cell));
+        text.push_str(&joined(&cells.collect::<Option<Vec<String>>>()?));
         Some(text)
+    }
+
+    /// The line of names, where it is wanted before there is a row.
+    pub(in crate::ops) fn head(&mut self, columns: Vec<String>, what: Option<&str>) -> String {
+        let cells = what.map(str::to_owned).into_iter().chain(columns.iter().map(|name| text_cell(name)));
+        let text = joined(&cells.collect::<Vec<String>>());
+        self.columns = Some(columns);
+        text
+    }
+}
+
+fn joined(cells: &[String]) -> String {
+    // An empty line would be no row: one cell with nothing in it is written as such.
+    match cells {
+        [only] if only.is_empty() => "\"\"\r\n".to_owned(),
+        _ => cells.join(",") + "\r\n",
     }
 }
 
@@ -98,7 +106,7 @@ mod tests {
     #[test]
     fn a_cell_cannot_become_two_or_a_formula_and_numbers_stay_numbers() {
         let row = r#"{"a,b":"say \"x\"","n":-5,"t":"-5","empty":"","null":null,"big":{"integer":"-9223372036854775808"},"blob":{"blob_hex":"00ff"}}"#;
-        let text = Sheet::default().line("lost", row).unwrap();
+        let text = Sheet::default().line(Some("lost"), row).unwrap();
         assert_eq!(text, "what,\"a,b\",n,t,empty,null,big,blob\r\nlost,\"say \"\"x\"\"\",-5,'-5,\"\",,-9223372036854775808,00ff\r\n");
     }
 }
