@@ -4,13 +4,14 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "backup",
     "verify",
     "restore",
     "gap",
     "guard",
+    "import",
     "config",
     "list",
     "info",

@@ -99,7 +99,7 @@ impl Image {
         self.store.file(b"", false).map_or(Ok(()), |file| locked(&file).write_at(offset, data))
     }
 
-    /// Puts a sidecar (`-journal`, `-wal`) beside the main file.
+    /// Puts a sidecar (`-journal`, `-wal`) beside the main file, before anything has the image open.
     pub fn add_sidecar(&self, suffix: &str, content: Scratch) {
         locked(&self.store.files).insert(suffix.as_bytes().to_vec(), Arc::new(Mutex::new(content)));
     }

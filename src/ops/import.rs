@@ -22,7 +22,7 @@ use super::{Backup, BackupReport, Environment, Failure, SourceSpec};
 use crate::bundle::{Imported, Keyring, Kind, Label};
 use crate::crypto::{Entropy as _, OldPassphrase};
 use crate::database::{Capture, CaptureOptions, DatabaseError, Image};
-use crate::files::ScratchSpace;
+use crate::files::{FileError, ScratchSpace};
 use taken::Bench;
 use unpack::unpack;
 
@@ -57,10 +57,7 @@ impl Import {
     /// # Errors
     /// [`Failure`]; nothing is left behind then. What is wrong with an old backup is [`Failure::Import`].
     pub fn run(&self, ring: &Keyring, old: &[OldPassphrase], environment: &mut Environment) -> Result<BackupReport, Failure> {
-        for file in &self.files {
-            let failed = crate::files::FileError::io("look at", &file.path);
-            file.path.metadata().map_err(|error| failure(&file.path)(failed(error).into()))?;
-        }
+        self.check_files()?;
         self.backup.in_vault(environment, |vault, environment| {
             let adopted = self.prepare(old, environment)?;
             let sources = adopted.databases.iter().map(|database| database.spec.clone()).collect();
@@ -72,10 +69,22 @@ impl Import {
         })
     }
 
+    /// Finds out whether all files are there, before anything is made or asked. [`Import::run`] begins with it.
+    ///
+    /// # Errors
+    /// [`Failure::Import`].
+    pub fn check_files(&self) -> Result<(), Failure> {
+        for file in &self.files {
+            let look = file.path.metadata().map_err(FileError::io("look at", &file.path));
+            look.map_err(|error| failure(&file.path)(error.into()))?;
+        }
+        Ok(())
+    }
+
     /// Unpacks all files.
     fn prepare(&self, old: &[OldPassphrase], environment: &Environment) -> Result<Adopted, Failure> {
         let folder = self.backup.scratch.as_deref().unwrap_or(&self.backup.vault);
-        let space = ScratchSpace::new(folder, |bytes: &mut [u8]| super::OsEntropy.fill(bytes));
+        let space = ScratchSpace::new(folder, |bytes: &mut [u8]| super::OsEntropy.fill(bytes)).with_memory_limit(MEMORY_BYTES);
         let bench = Bench { space: &space, progress: &environment.progress, max_size_bytes: self.max_size_bytes };
         let mut adopted = Adopted::default();
         for file in &self.files {
@@ -167,3 +176,5 @@ impl Origin for Adopted {
 }
 
 const NAMED_MAX: usize = 20;
+/// Of one image; an archive holds many, and all of them are there at once.
+const MEMORY_BYTES: u64 = 1 << 20;
