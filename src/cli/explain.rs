@@ -132,13 +132,15 @@ fn import_hint(fault: &ImportFault) -> Option<&'static str> {
         ImportFault::Changed => Some("wait until nobody writes it any more"),
         ImportFault::NoOldPassphrase => Some("give the one it was made with: --old-passphrase-file or --old-passphrase-fd"),
         ImportFault::PassphraseRejected | ImportFault::NoDatabaseBehindPadding => Some("check the old passphrase, or try another copy"),
-        ImportFault::Sum { .. } | ImportFault::Cut { .. } | ImportFault::Damaged { .. } | ImportFault::Header | ImportFault::Packed { .. } => {
-            Some("try another copy; this one cannot be trusted")
-        }
+        ImportFault::Sum { .. }
+        | ImportFault::Cut { .. }
+        | ImportFault::Damaged { .. }
+        | ImportFault::Header
+        | ImportFault::Packed { .. } => Some("try another copy; this one cannot be trusted"),
         ImportFault::NoSum { .. } => Some("correct that file or move it away; without one the file is taken as it is, and labelled so"),
-        ImportFault::NotADatabase => {
-            Some("databases, gzip, tar and gzip, and ICDEV's .enc can be adopted; one encrypted otherwise must be opened by its own program")
-        }
+        ImportFault::NotADatabase => Some(
+            "databases, gzip, tar and gzip, and ICDEV's .enc can be adopted; one encrypted otherwise must be opened by its own program",
+        ),
         ImportFault::TooLarge { .. } => Some("if it really is that large, allow it: --max-size SIZE"),
         ImportFault::SeveralForLabel { .. } => Some("import it without --as: each database gets its label from its name"),
         ImportFault::NoLabel { .. } => Some("give one: --as LABEL=FILE"),

@@ -8,8 +8,8 @@ use super::progress::{Phase, Progress, Watched};
 use super::record::{Captured, source_record, tool};
 use super::{Backup, Environment, Failure, SourceSpec};
 use crate::bundle::{
-    BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Imported, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _, Nowhere,
-    PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
+    BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Imported, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _,
+    Nowhere, PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
 };
 use crate::crypto::{Entropy, SigningKey};
 use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, SourceFacts};
