@@ -171,7 +171,7 @@ fn databases_of_an_archive_are_found_whatever_their_names_are() {
     connection.execute_batch("PRAGMA journal_mode=WAL; INSERT INTO note VALUES('only in the WAL')").unwrap();
     let (wal_db, wal) = (home.read("wal.db"), home.read("wal.db-wal"));
     let long = format!("{}/deep.db", "d".repeat(90));
-    let packed = gzip(&app);
+    let (packed, log) = (gzip(&app), gzip(b"no database"));
     let entries = [
         ("../../../etc/evil.db", &app[..]),
         ("/srv/tenants/acme.db", &app),
@@ -180,6 +180,7 @@ fn databases_of_an_archive_are_found_whatever_their_names_are() {
         ("data/wal.db", &wal_db),
         ("inner.db.gz", &packed),
         ("README.txt", b"text"),
+        ("log.gz", &log),
         ("app.db-shm", b"shared"),
     ];
     home.write("all.tar.gz", tar_gz(&entries), 0o644);
@@ -189,7 +190,12 @@ fn databases_of_an_archive_are_found_whatever_their_names_are() {
     let origin = &report["sources"][0]["imported"];
     assert_eq!((&origin["entry"], &origin["form"]), (&"../../../etc/evil.db".into(), &"tar-gzip".into()));
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("'README.txt' is no database") && warnings.contains("'app.db-shm' is no database"), "{warnings}");
+    assert!(
+        warnings.contains("'README.txt' is no database")
+            && warnings.contains("'log.gz' is no database")
+            && warnings.contains("'app.db-shm' is no database"),
+        "{warnings}"
+    );
     assert!(warnings.contains("'data/wal.db-wal' lay beside its database"), "{warnings}");
     assert_eq!(report["sources"][3]["capture"]["recovered"], true);
     assert_eq!(rows(&restored(&home, &report, "wal"), "note"), 1);
@@ -307,7 +313,7 @@ fn labels_are_given_or_made() {
     let home = home();
     std::fs::create_dir(home.path("b")).unwrap();
     home.write("b/app.db", home.read("app.db"), 0o644);
-    home.refuses(2, "two sources have the label 'app'", &import(&["app.db", "b/app.db"]));
+    home.refuses(2, "its label would be 'app'", &import(&["app.db", "b/app.db"]));
     let report = imported(&home, &["app.db", "--as", "tenants/b=b/app.db"]);
     assert_eq!((&report["sources"][0]["label"], &report["sources"][1]["label"]), (&"app".into(), &"tenants/b".into()));
     home.write("---.db", home.read("app.db"), 0o644);

@@ -230,8 +230,8 @@ impl Exit {
             | ImportFault::Header
             | ImportFault::Packed { .. } => Exit::Integrity,
             ImportFault::NotADatabase | ImportFault::TooLarge { .. } => Exit::Unsupported,
-            ImportFault::SeveralForLabel { .. } | ImportFault::NoLabel { .. } => Exit::Usage,
-            ImportFault::Changed | ImportFault::Scratch(_) => Exit::Failed,
+            ImportFault::SeveralForLabel { .. } | ImportFault::DoubleLabel { .. } | ImportFault::NoLabel { .. } => Exit::Usage,
+            ImportFault::Changed | ImportFault::Cancelled | ImportFault::Scratch(_) => Exit::Failed,
             ImportFault::Database(error) => Exit::of_database(error),
         }
     }

@@ -144,6 +144,8 @@ fn import_hint(fault: &ImportFault) -> Option<&'static str> {
         ImportFault::TooLarge { .. } => Some("if it really is that large, allow it: --max-size SIZE"),
         ImportFault::SeveralForLabel { .. } => Some("import it without --as: each database gets its label from its name"),
         ImportFault::NoLabel { .. } => Some("give one: --as LABEL=FILE"),
+        ImportFault::DoubleLabel { .. } => Some("give each a label of its own: --as LABEL=FILE"),
+        ImportFault::Cancelled => None,
         ImportFault::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
         ImportFault::Database(error) => source_hint(error),
     }

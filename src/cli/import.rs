@@ -19,8 +19,8 @@ use super::{Report, backup, settings};
 /// Adopt backups that other programs made, in a bundle of the kind 'imported'
 ///
 /// Takes SQLite files (with a -wal or -journal beside them), the same packed by gzip, tar archives of them packed by gzip, and the .enc files of
-/// ICDEV's backup tool. A file FILE.sha256 beside one is compared with it, and a difference refuses it; so does, beside X.enc,
-/// X.sha256 with the plaintext. All is unpacked in encrypted scratch and examined as a live database is.
+/// ICDEV's backup tool. Where there is a FILE.sha256 beside FILE the sums must agree; for X.enc also X.sha256, which that tool makes of the
+/// plaintext. All is unpacked in encrypted scratch and examined as a live database is; what is not whole is refused.
 ///
 /// Nobody's key vouches for an old backup, and the manifest says so: 'airkeep info' shows for each its form, its SHA-256, what its bytes
 /// were compared with, and when the file was last changed. 'latest' never means an imported bundle.
@@ -164,7 +164,7 @@ fn size(text: &str) -> Result<u64, String> {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep import old/app.db.gz\n  airkeep import --as main=app-2024.db --as audit=audit.db.gz --key-file backup.key\n  \
-         airkeep import memory_20261120T215504Z.db.bak.enc --old-passphrase-file old.pass --vault /srv/vault\n\n{}\n\n{}",
+         airkeep import memory_20261120T215504Z.db.bak.enc --old-passphrase-file old.pass\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&Exit::ALL)
     )

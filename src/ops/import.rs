@@ -62,7 +62,6 @@ impl Import {
             let adopted = self.prepare(old, environment)?;
             let sources = adopted.databases.iter().map(|database| database.spec.clone()).collect();
             let backup = Backup { sources, kind: Kind::Imported, ..self.backup.clone() };
-            backup.check_sources()?;
             let mut report = backup.seal_into(vault, ring, &adopted, environment).map_err(|failure| adopted.explain(failure))?;
             report.warnings.extend(adopted.notes);
             Ok(report)
@@ -132,6 +131,9 @@ impl Adopted {
                 authenticated: false,
                 modified_at: modified_at.clone(),
             };
+            if self.database(&label).is_some() {
+                return Err(ImportFault::DoubleLabel { label });
+            }
             let spec = SourceSpec { label, path: file.path.clone() };
             self.databases.push(Database { spec, image: RefCell::new(Some(found.image)), imported });
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::bundle::Label;
 use crate::crypto::Digest;
 use crate::database::DatabaseError;
 use crate::files::{FileError, Process, ScratchError};
@@ -82,12 +83,21 @@ pub enum ImportFault {
         /// How many.
         count: usize,
     },
+    /// Two databases would have one label.
+    #[error("its label would be '{label}', which another has")]
+    DoubleLabel {
+        /// The label.
+        label: Label,
+    },
     /// The name has nothing that a label may have.
     #[error("no label can be made from '{name}'")]
     NoLabel {
         /// Of the file, or of the entry in it.
         name: String,
     },
+    /// Somebody cancelled it.
+    #[error("unpacking it was cancelled")]
+    Cancelled,
     /// Scratch failed.
     #[error("no scratch to unpack it in")]
     Scratch(#[from] ScratchError),

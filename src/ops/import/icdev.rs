@@ -63,7 +63,7 @@ fn decrypt(sealed: &Scratch, key: &IcdevKey, padding: u64, bench: &Bench<'_>) ->
     let (mut hash, mut buffer) = (Sha256::new(), zeroize::Zeroizing::new(vec![0; PIECE_BYTES]));
     while content.len() < plain_bytes {
         if bench.progress.is_cancelled() {
-            return Err(ImportFault::PassphraseRejected);
+            return Err(ImportFault::Cancelled);
         }
         let count = sealed.read_at(2 * block + content.len(), &mut buffer)?;
         decryptor.decrypt(&mut buffer[..count]);

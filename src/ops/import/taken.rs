@@ -61,7 +61,7 @@ impl Bench<'_> {
         let (mut hash, mut buffer, mut checked_bytes) = (Sha256::new(), vec![0; PIECE_BYTES], 0);
         loop {
             if self.progress.is_cancelled() {
-                return Err(explain(io::Error::other("cancelled")));
+                return Err(ImportFault::Cancelled);
             }
             let count = match from.read(&mut buffer) {
                 Ok(0) => return Ok(Poured { content, sha256: hash.finish() }),

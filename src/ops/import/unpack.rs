@@ -74,7 +74,8 @@ pub(super) fn unpack(taken: Taken, old: &[OldPassphrase], bench: &Bench<'_>) -> 
 fn packed(content: &Scratch, is_summed: bool, bench: &Bench<'_>) -> Result<Unpacked, ImportFault> {
     let integrity = if is_summed { "sha256-sidecar" } else { "gzip-crc" };
     let mut budget = bench.budget(content.len());
-    let unpacked = gunzipped(&mut ScratchReader::new(content), &mut budget, bench)?;
+    let mut stream = gunzip(ScratchReader::new(content));
+    let unpacked = bench.pour(&mut stream, 0, &mut budget, |source| ImportFault::Packed { source })?.content;
     match start_of(&unpacked)? {
         start if start.starts_with(SQLITE_MAGIC) => Ok(Unpacked::one("gzip", integrity, unpacked)),
         start if is_tar(&start) => {
@@ -83,10 +84,6 @@ fn packed(content: &Scratch, is_summed: bool, bench: &Bench<'_>) -> Result<Unpac
         }
         _ => Err(ImportFault::NotADatabase),
     }
-}
-
-fn gunzipped(packed: &mut dyn Read, budget: &mut Budget, bench: &Bench<'_>) -> Result<Scratch, ImportFault> {
-    bench.pour(&mut gunzip(packed), 0, budget, |source| ImportFault::Packed { source }).map(|poured| poured.content)
 }
 
 /// Takes in what SQLite left beside a database file: without its WAL a database lacks all that stands only there.
@@ -142,9 +139,14 @@ impl Archive {
         } else if is_sidecar && !start.is_empty() {
             self.sidecars.insert(entry.name, copied(&mut whole)?);
         } else if is_packed(&start) {
-            let unpacked = gunzipped(&mut whole, budget, bench)?;
-            match start_of(&unpacked)?.starts_with(SQLITE_MAGIC) {
-                true => self.databases.push((entry.name, unpacked)),
+            let mut unpacked = gunzip(&mut whole);
+            let mut start = Vec::new();
+            (&mut unpacked).take(SQLITE_MAGIC.len() as u64).read_to_end(&mut start).map_err(explain)?;
+            match start == SQLITE_MAGIC {
+                true => {
+                    let poured = bench.pour(&mut start.as_slice().chain(unpacked), 0, budget, explain)?;
+                    self.databases.push((entry.name, poured.content));
+                }
                 false => self.skipped.push(entry.name),
             }
         } else if !entry.name.ends_with('/') {
