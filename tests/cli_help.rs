@@ -4,7 +4,7 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "backup",
     "verify",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 18] = [
     "extract",
     "gap",
     "guard",
+    "import",
     "config",
     "list",
     "info",
@@ -133,7 +134,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 95] = [
+const WRONG: [(&str, &[&str]); 98] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -224,6 +225,9 @@ const WRONG: [(&str, &[&str]); 95] = [
     ("extract-nothing", &["extract"]),
     ("extract-without-target", &["extract", "app.akb", "app"]),
     ("extract-unknown-format", &["extract", "app.akb", "app", "--to", "out", "--format", "xml"]),
+    ("import-nothing", &["import"]),
+    ("import-size-in-words", &["import", "app.db", "--max-size", "large"]),
+    ("import-unknown-check", &["import", "app.db", "--check", "full"]),
     ("gap-list-bundle", &["gap", "list", "app.akb"]),
     ("gap-show-in-words", &["gap", "show", "newest"]),
     ("gap-export-nothing", &["gap", "export"]),

@@ -134,6 +134,11 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     let extract = ["extract", "app.akb", "app", "--json", "--key-file", "key"];
     reader.read("airkeep extract", &parsed(&home, 0, &[&extract[..], &["--to", "app.copy"]].concat()));
     reader.read("airkeep extract", &parsed(&home, 0, &[&extract[..], &["--to", "app.sql", "--format", "sql", "--table", "note"]].concat()));
+    let old = parsed(&home, 0, &["import", "--as", "old=app.db", "--vault", "old", "--key-file", "key", "--json"]);
+    reader.read("airkeep backup", &old);
+    archive(&home, "old.tar.gz", "data/app.db", &home.read("app.db"));
+    let old = parsed(&home, 0, &["import", "old.tar.gz", "--vault", "old", "--key-file", "key", "--json"]);
+    reader.read("airkeep backup", &old);
     reader.read("airkeep list", &parsed(&home, 0, &["list", "--json"]));
     reader.read("airkeep audit show", &parsed(&home, 0, &["audit", "show", "--json"]));
     reader.read("airkeep audit verify", &parsed(&home, 0, &["audit", "verify", "--json"]));
@@ -189,6 +194,16 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     reader.read("airkeep config", &parsed(&home, 0, &["config", "show", "--json"]));
     std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     reader.finish(|name| !has_git && name.starts_with("git."));
+}
+
+/// An archive of one file.
+fn archive(home: &Home, name: &str, entry: &str, content: &[u8]) {
+    let file = std::fs::File::create(home.path(name)).unwrap();
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    archive.append_data(&mut header, entry, content).unwrap();
+    archive.into_inner().unwrap().finish().unwrap();
 }
 
 /// A restore in place: its plan, its outcome, and one that did not live to record it.

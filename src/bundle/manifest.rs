@@ -119,6 +119,29 @@ pub struct Source {
     /// In a bundle that was made before a restore: which rows that restore takes away. The key is missing elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<SourceGap>,
+    /// In a bundle of old backups: what this one came from. The key is missing elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+}
+
+/// The old backup that a source was adopted from, and what it proved of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The file's name.
+    pub file: String,
+    /// The name in the archive, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// `sqlite`, `gzip`, `tar-gzip` or `icdev-enc`.
+    pub form: String,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// What its bytes were compared with: `sha256-sidecar`, `gzip-crc` or `none`.
+    pub integrity: String,
+    /// Whether a key proved who made it; no form of today can.
+    pub authenticated: bool,
+    /// When the file was last changed, as the file system tells.
+    pub modified_at: UtcTime,
 }
 
 /// How a source was read.

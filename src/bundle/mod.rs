@@ -8,6 +8,7 @@ mod core;
 mod cursor;
 mod error;
 mod examine;
+mod foreign;
 mod frame;
 mod frame_check;
 mod front;
@@ -35,13 +36,16 @@ pub use codec::{Codec, CodecError, Compression, CompressionError};
 pub use core::{CoreFacts, JournalHead, Kind, Predecessor, PublicCore, SetRef};
 pub use error::{BundleError, Damage, Finding};
 pub use examine::{Examination, Outcome, SealCheck};
+pub use foreign::{ForeignEntry, gunzip, is_tar, read_tar};
 pub use front::{Front, Unlocked, read_core, read_front, unlock};
 pub use gap::{CapsuleRef, SourceGap, TableGap, TimesGap};
 pub use hint::Hint;
 pub use index::Entry;
 pub use label::{EntryPath, Label, NameError, SetName};
 pub use level::Level;
-pub use manifest::{CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, LogicalHash, Manifest, SchemaRef, Source, Table, Tool};
+pub use manifest::{
+    CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Imported, LogicalHash, Manifest, SchemaRef, Source, Table, Tool,
+};
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};
 pub use signer_change::{SignerChange, SignerChangeError};

@@ -85,6 +85,7 @@ fn source(label: Label, size_bytes: u64, sha256: crate::crypto::Digest) -> Sourc
         check: Check { kind: "none".into(), verdict: "unchecked".into(), messages: Vec::new() },
         git: None,
         gap: None,
+        imported: None,
     }
 }
 

@@ -128,7 +128,8 @@ impl Arguments {
     }
 }
 
-fn render(report: BackupReport, compression: Compression) -> Report {
+/// What is told of a new bundle.
+pub fn render(report: BackupReport, compression: Compression) -> Report {
     let mut bundle = json::bundle(&report.path, report.size_bytes, &report.core);
     bundle["sha256"] = json!(report.sha256);
     bundle["seal_sha256"] = json!(report.seal_sha256);

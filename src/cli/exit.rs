@@ -8,6 +8,7 @@ use airkeep::bundle::BundleError;
 use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
+use airkeep::ops::ImportFault;
 use airkeep::vault::VaultError;
 
 use super::signals;
@@ -153,6 +154,7 @@ impl Exit {
     pub fn of(failure: &Failure) -> Exit {
         match failure {
             Failure::Source { source, .. } => Exit::of_database(source),
+            Failure::Import { source, .. } => Exit::of_import(source),
             Failure::DoubleLabel { .. }
             | Failure::TargetExists { .. }
             | Failure::Signed { .. }
@@ -215,6 +217,24 @@ impl Exit {
             DatabaseError::Locked { .. } => Exit::Locked,
             DatabaseError::Truncated { .. } | DatabaseError::Corrupt { .. } => Exit::Integrity,
             _ => Exit::Failed,
+        }
+    }
+
+    fn of_import(fault: &ImportFault) -> Exit {
+        match fault {
+            ImportFault::File(error) => Exit::of_file(error),
+            ImportFault::InUse { .. } => Exit::Locked,
+            ImportFault::NoOldPassphrase | ImportFault::PassphraseRejected | ImportFault::NoDatabaseBehindPadding => Exit::Key,
+            ImportFault::Sum { .. }
+            | ImportFault::NoSum { .. }
+            | ImportFault::Cut { .. }
+            | ImportFault::Damaged { .. }
+            | ImportFault::Header
+            | ImportFault::Packed { .. } => Exit::Integrity,
+            ImportFault::NotADatabase | ImportFault::TooLarge { .. } => Exit::Unsupported,
+            ImportFault::SeveralForLabel { .. } | ImportFault::DoubleLabel { .. } | ImportFault::NoLabel { .. } => Exit::Usage,
+            ImportFault::Changed | ImportFault::Cancelled | ImportFault::Scratch(_) => Exit::Failed,
+            ImportFault::Database(error) => Exit::of_database(error),
         }
     }
 

@@ -8,6 +8,7 @@ use airkeep::bundle::{BundleError, Check, Finding, Source};
 use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
+use airkeep::ops::ImportFault;
 use airkeep::vault::VaultError;
 use clap::error::{ContextKind, ContextValue};
 
@@ -54,6 +55,7 @@ pub fn causes_of(error: &dyn Error) -> Vec<String> {
 fn hint(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Source { source, .. } => source_hint(source),
+        Failure::Import { source, .. } => import_hint(source),
         Failure::DoubleLabel { .. } => Some("give each source a label of its own: LABEL=PATH"),
         Failure::Vault(error) => vault_hint(error),
         Failure::OtherKeys { .. } => Some("check for a typing error; if the keys were changed on purpose: 'airkeep backup --new-keys'"),
@@ -131,6 +133,32 @@ fn source_hint(error: &DatabaseError) -> Option<&'static str> {
         DatabaseError::Replaced { .. } => Some("see who replaces the file, then run it again"),
         DatabaseError::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
         _ => None,
+    }
+}
+
+fn import_hint(fault: &ImportFault) -> Option<&'static str> {
+    match fault {
+        ImportFault::File(error) => file_hint(error),
+        ImportFault::InUse { .. } => Some("seal a database at work with 'airkeep backup'"),
+        ImportFault::Changed => Some("wait until nobody writes it any more"),
+        ImportFault::NoOldPassphrase => Some("give the one it was made with: --old-passphrase-file or --old-passphrase-fd"),
+        ImportFault::PassphraseRejected | ImportFault::NoDatabaseBehindPadding => Some("check the old passphrase, or try another copy"),
+        ImportFault::Sum { .. }
+        | ImportFault::Cut { .. }
+        | ImportFault::Damaged { .. }
+        | ImportFault::Header
+        | ImportFault::Packed { .. } => Some("try another copy; this one cannot be trusted"),
+        ImportFault::NoSum { .. } => Some("correct that file or move it away; without one the file is taken as it is, and labelled so"),
+        ImportFault::NotADatabase => Some(
+            "databases, gzip, tar and gzip, and ICDEV's .enc can be adopted; one encrypted otherwise must be opened by its own program",
+        ),
+        ImportFault::TooLarge { .. } => Some("if it really is that large, allow it: --max-size SIZE"),
+        ImportFault::SeveralForLabel { .. } => Some("import it without --as: each database gets its label from its name"),
+        ImportFault::NoLabel { .. } => Some("give one: --as LABEL=FILE"),
+        ImportFault::DoubleLabel { .. } => Some("give each a label of its own: --as LABEL=FILE"),
+        ImportFault::Cancelled => None,
+        ImportFault::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
+        ImportFault::Database(error) => source_hint(error),
     }
 }
 

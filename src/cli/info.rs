@@ -12,7 +12,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
-use super::{Report, gap_text, json, screen};
+use super::{Report, gap_text, import, json, screen};
 
 /// Show what a bundle says of itself: public facts without a key, the manifest with one
 ///
@@ -127,6 +127,10 @@ fn source_text(text: &mut String, source: &Source) {
     };
     row("source", String::from(source.label.as_str()));
     row("path", source.path.clone());
+    if let Some(imported) = &source.imported {
+        row("imported", format!("from {}", import::origin(imported)));
+        row("", format!("sha256 of the file {}", imported.sha256));
+    }
     row("captured", format!("{}, {}, by {}, {}", source.captured_at, source.consistency, source.capture.pages, source.capture.route));
     row(
         "database",

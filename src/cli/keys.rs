@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use airkeep::crypto::OldPassphrase;
 use airkeep::files::{FileError, read_secret_file};
 use airkeep::{KeyFileKey, Keyring, Passphrase};
 use clap::Args;
@@ -60,6 +61,34 @@ impl NewKeyArguments {
         }
         check_for_sealing(&ring)?;
         Ok(ring)
+    }
+}
+
+/// The flags that name passphrases of other programs' backups.
+#[derive(Args)]
+#[command(next_help_heading = "Old passphrase")]
+pub struct OldPassphraseArguments {
+    /// Read a passphrase that an old backup was encrypted with from a file that others cannot read; each that is given is tried
+    #[arg(long, value_name = "FILE")]
+    old_passphrase_file: Vec<PathBuf>,
+    /// Read such a passphrase from an open file descriptor
+    #[arg(long, value_name = "N")]
+    old_passphrase_fd: Vec<u32>,
+}
+
+impl OldPassphraseArguments {
+    /// Collects them; nothing is asked.
+    pub fn passphrases(&self) -> Result<Vec<OldPassphrase>, Explained> {
+        let mut passphrases = Vec::new();
+        for path in &self.old_passphrase_file {
+            let bytes = read_secret_file(path).map_err(|error| key_error("passphrase file", path, error))?;
+            passphrases.push(parse(&format!("'{}'", path.display()), OldPassphrase::parse_file_content(&bytes))?);
+        }
+        for number in &self.old_passphrase_fd {
+            let bytes = read_descriptor_bytes(*number)?;
+            passphrases.push(parse(&format!("descriptor {number}"), OldPassphrase::parse_file_content(&bytes))?);
+        }
+        Ok(passphrases)
     }
 }
 
@@ -224,8 +253,12 @@ fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
     parse(&format!("'{}'", path.display()), Passphrase::parse_file_content(&bytes))
 }
 
-/// Reads a descriptor that the caller opened, by its name under /proc or /dev, which needs no unsafe code.
 fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
+    parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&read_descriptor_bytes(number)?))
+}
+
+/// Reads a descriptor that the caller opened, by its name under /proc or /dev, which needs no unsafe code.
+fn read_descriptor_bytes(number: u32) -> Result<Zeroizing<Vec<u8>>, Explained> {
     use std::io::Read;
     let place = if Path::new("/proc/self/fd").exists() { "/proc/self/fd" } else { "/dev/fd" };
     let failed =
@@ -242,7 +275,7 @@ fn read_descriptor(number: u32) -> Result<Passphrase, Explained> {
     loop {
         signals::wait_for_input(&file).map_err(|error| no_answer(&error))?;
         match file.read(&mut bytes[len..]).map_err(failed)? {
-            0 => return parse(&format!("descriptor {number}"), Passphrase::parse_file_content(&bytes[..len])),
+            0 => return Ok(Zeroizing::new(bytes[..len].to_vec())),
             count => len += count,
         }
     }
@@ -262,7 +295,7 @@ fn duplicate(_: u32) -> Option<std::fs::File> {
     None
 }
 
-fn parse(place: &str, result: Result<Passphrase, impl std::error::Error>) -> Result<Passphrase, Explained> {
+fn parse<P>(place: &str, result: Result<P, impl std::error::Error>) -> Result<P, Explained> {
     result.map_err(|error| Explained {
         exit: Exit::Key,
         message: format!("cannot use the passphrase from {place}"),

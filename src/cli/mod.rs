@@ -16,6 +16,7 @@ mod extract;
 mod gap;
 mod gap_text;
 mod guard;
+mod import;
 mod info;
 mod init;
 mod json;
@@ -77,6 +78,7 @@ enum Command {
     Extract(Box<extract::Arguments>),
     Gap(gap::Arguments),
     Guard(Box<guard::Arguments>),
+    Import(Box<import::Arguments>),
     Config(config::Arguments),
     List(list::Arguments),
     Info(info::Arguments),
@@ -163,6 +165,7 @@ fn run() -> Exit {
         Command::Extract(arguments) => ("extract", arguments.json, arguments.run()),
         Command::Gap(arguments) => ("gap", arguments.json(), arguments.run()),
         Command::Guard(arguments) => ("guard", arguments.json, arguments.run()),
+        Command::Import(arguments) => ("import", arguments.json, arguments.run()),
         Command::Config(arguments) => ("config", arguments.json(), arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
@@ -265,6 +268,7 @@ impl Command {
             Command::Gap(arguments) => arguments.place(),
             Command::List(arguments) => arguments.place(),
             Command::Guard(arguments) => arguments.place(),
+            Command::Import(arguments) => arguments.place(),
             Command::Info(arguments) => arguments.place(),
             Command::Key(arguments) => arguments.place(),
             Command::Signer(arguments) => arguments.place(),
@@ -291,7 +295,9 @@ impl Command {
             Command::Gap(arguments) => arguments.is_asked_for_text(),
             Command::Key(arguments) => arguments.is_list(),
             Command::Restore(arguments) => arguments.is_asked_for_text(),
-            Command::Backup(_) | Command::Extract(_) | Command::Guard(_) | Command::Verify(_) | Command::Vault(_) => false,
+            Command::Backup(_) | Command::Extract(_) | Command::Guard(_) | Command::Import(_) | Command::Verify(_) | Command::Vault(_) => {
+                false
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! mixed up are different types; secrets cannot be cloned, printed or serialised, and wipe themselves.
 
 mod digest;
+mod icdev;
 mod keys;
 mod member;
 mod scratch_cipher;
@@ -12,6 +13,7 @@ mod secret;
 mod signature;
 
 pub use digest::{Digest, HexError, Sha256, decode_hex, encode_hex};
+pub use icdev::{BLOCK_LEN as ICDEV_BLOCK_LEN, IcdevDecryptor, IcdevKey, OldPassphrase, padding_len};
 pub use keys::{BundleKeys, Context, EncryptionKey, HeaderKey, Iterations, Kek, MacKey, RootKey, WRAPPED_LEN};
 pub use member::{IV_LEN, OVERHEAD, TAG_LEN, Tag, authenticate, open_in_place, seal_in_place};
 pub use scratch_cipher::ScratchCipher;

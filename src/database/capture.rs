@@ -84,10 +84,24 @@ impl<'c> Moment<'c> {
     /// As [`Capture::begin`].
     pub fn fix(path: &Path, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
         let source = Source::resolve(path)?;
-        let mut reading = match live::begin(&source, options)? {
+        let reading = match live::begin(&source, options)? {
             Begun::Reading(reading) => *reading,
             Begun::NeedsRecovery(cause) => recover::begin(&source, options, cause)?,
         };
+        Self::of_reading(source, reading, options)
+    }
+
+    /// Takes an image that was made out of the file under the path, and that nobody else has; sidecars beside it are taken in first.
+    ///
+    /// # Errors
+    /// As [`Capture::begin`].
+    pub fn of_image(path: &Path, image: Image, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
+        let source = Source::resolve(path)?;
+        let reading = recover::begin_image(&source, image, options)?;
+        Self::of_reading(source, reading, options)
+    }
+
+    fn of_reading(source: Source, mut reading: Reading, options: &CaptureOptions<'_>) -> Result<Self, DatabaseError> {
         let captured_at = (options.clock)();
         let least_bytes = source.metadata()?.len();
         let pages = pages::choose_reader(&reading.connection, options.pages);

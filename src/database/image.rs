@@ -99,9 +99,14 @@ impl Image {
         self.store.file(b"", false).map_or(Ok(()), |file| locked(&file).write_at(offset, data))
     }
 
-    /// Puts a sidecar (`-journal`, `-wal`) beside the main file.
-    pub(super) fn add_sidecar(&self, suffix: &str, content: Scratch) {
+    /// Puts a sidecar (`-journal`, `-wal`) beside the main file, before anything has the image open.
+    pub fn add_sidecar(&self, suffix: &str, content: Scratch) {
         locked(&self.store.files).insert(suffix.as_bytes().to_vec(), Arc::new(Mutex::new(content)));
+    }
+
+    /// Whether something lies beside the main file.
+    pub(super) fn has_sidecars(&self) -> bool {
+        locked(&self.store.files).len() > 1
     }
 
     /// Removes what is left of sidecars, once nothing has the image open.

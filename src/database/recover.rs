@@ -31,6 +31,22 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>, cause: rusqli
     let copied = copy_unchanged(source, options, cause)?;
     let failed = |error| copied.image.take_failure().map_or_else(|| explain(error), DatabaseError::Scratch);
     replay(&copied.image).map_err(failed)?;
+    read(source, copied, options)
+}
+
+/// Begins to read an image that nobody else has, with what lies beside it: that is rolled back or replayed first.
+pub(super) fn begin_image(source: &Source, image: Image, options: &CaptureOptions<'_>) -> Result<Reading, DatabaseError> {
+    let had_content_to_recover = image.has_sidecars();
+    if had_content_to_recover {
+        let explain = |error| source.explain("recover a copy of", Duration::ZERO, error);
+        replay(&image).map_err(|error| image.take_failure().map_or_else(|| explain(error), DatabaseError::Scratch))?;
+    }
+    read(source, Copied { image, had_content_to_recover }, options)
+}
+
+fn read(source: &Source, copied: Copied, options: &CaptureOptions<'_>) -> Result<Reading, DatabaseError> {
+    let explain = |error| source.explain("read", Duration::ZERO, error);
+    let failed = |error| copied.image.take_failure().map_or_else(|| explain(error), DatabaseError::Scratch);
     copied.image.remove_sidecars();
     let mut bytes = [0; HEADER_BYTES];
     let count = copied.image.read_at(0, &mut bytes)?;

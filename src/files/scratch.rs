@@ -60,7 +60,11 @@ impl ScratchSpace {
         Ok(Scratch { space: self.clone(), storage, len_bytes: 0 })
     }
 
-    fn require_free(&self, needed_bytes: u64) -> Result<(), ScratchError> {
+    /// Insists on free space in the folder.
+    ///
+    /// # Errors
+    /// [`ScratchError::NoSpace`] if it has less, [`ScratchError::Io`] if that cannot be found out.
+    pub fn require_free(&self, needed_bytes: u64) -> Result<(), ScratchError> {
         let stat = rustix::fs::statvfs(&self.folder).map_err(|errno| self.failed("ask for the free space of", errno.into()))?;
         let available_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
         if available_bytes < needed_bytes {

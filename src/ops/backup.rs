@@ -139,11 +139,19 @@ impl Backup {
     /// [`Failure`]; nothing is left behind then.
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<BackupReport, Failure> {
         self.check_sources()?;
+        self.in_vault(environment, |vault, environment| self.seal_into(vault, ring, &LiveFiles, environment))
+    }
+
+    /// Opens the vault, has a bundle made in it, and records it if that fails.
+    pub(super) fn in_vault(
+        &self,
+        environment: &mut Environment,
+        make: impl FnOnce(&mut Vault, &mut Environment) -> Result<BackupReport, Failure>,
+    ) -> Result<BackupReport, Failure> {
         let mut vault = Vault::open_named(&self.vault, self.set.clone(), &mut *environment.entropy)?;
         environment.progress.note(&format!("opened vault '{}' of {}", self.vault.display(), vault.set().name.as_str()));
         let place = self.signing_key.as_ref();
-        let result =
-            resolve_pending(&mut vault, place, environment).and_then(|()| self.seal_into(&mut vault, ring, &LiveFiles, environment));
+        let result = resolve_pending(&mut vault, place, environment).and_then(|()| make(&mut vault, environment));
         let result = heed(&environment.progress.clone(), result);
         match &result {
             // A vault that has nothing in it has nothing to remember either.
@@ -211,7 +219,11 @@ impl Backup {
             RECOVER_TEXT.as_bytes(),
         );
         let new = vault.folder().new_file(&mut *environment.entropy)?;
-        let histories = table_histories(&records_in(vault.folder())?);
+        // An old state has fewer rows than were seen since; that is no rewritten history.
+        let histories = match self.kind {
+            Kind::Imported => Vec::new(),
+            _ => table_histories(&records_in(vault.folder())?),
+        };
         let sealer = Sealer { backup: self, core: &core, ring, signer: signer.as_ref(), histories: &histories, origin };
         let SealedBundle { sealed, manifest, found, warnings: of_sources } = sealer.seal(&new, environment)?;
         warnings.extend(of_sources);

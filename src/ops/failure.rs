@@ -9,7 +9,7 @@ use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
 
-use super::{CapsuleFault, CommandFailure, SigningKeyFault};
+use super::{CapsuleFault, CommandFailure, ImportFault, SigningKeyFault};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,14 @@ pub enum Failure {
         label: Label,
         /// Why.
         source: DatabaseError,
+    },
+    /// An old backup could not be adopted.
+    #[error("cannot import '{}'", path.display())]
+    Import {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: ImportFault,
     },
     /// Two sources claim one label.
     #[error("two sources have the label '{label}'")]

@@ -11,6 +11,7 @@ mod gap;
 mod git;
 mod guard;
 mod hook;
+mod import;
 mod in_place;
 mod info;
 mod keys;
@@ -38,6 +39,7 @@ pub use gap::{
 };
 pub use guard::{Guard, GuardReport, Work};
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
+pub use import::{Import, ImportFault, OldBackup};
 pub use in_place::{
     InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
     TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,

@@ -107,6 +107,7 @@ pub(super) fn heed<T>(progress: &Arc<dyn Progress>, result: Result<T, Failure>) 
         | Failure::Graft { .. }
         | Failure::Marker { .. }
         | Failure::NoSafety { .. }
+        | Failure::Import { .. }
             if progress.is_cancelled() =>
         {
             Failure::Cancelled

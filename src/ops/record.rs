@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::environment::utc;
 use super::git;
 use super::{BackupReport, TableRecord};
-use crate::bundle::{CaptureMethod, Check, Label, LogicalHash, Manifest, PublicCore, SchemaRef, Source, SourceGap, Table, Tool};
+use crate::bundle::{CaptureMethod, Check, Imported, Label, LogicalHash, Manifest, PublicCore, SchemaRef, Source, SourceGap, Table, Tool};
 use crate::crypto::Digest;
 use crate::database::{SourceFacts, TableHash};
 
@@ -19,11 +19,13 @@ pub(super) struct Captured {
     pub(super) schema_sha256: Option<Digest>,
     /// What a restore takes away from it.
     pub(super) gap: Option<SourceGap>,
+    /// The old backup that it was adopted from.
+    pub(super) imported: Option<Imported>,
 }
 
 /// The manifest's record of a source.
 pub(super) fn source_record(label: &Label, consistency: String, captured: Captured) -> Source {
-    let Captured { facts, sha256, schema_sha256, gap } = captured;
+    let Captured { facts, sha256, schema_sha256, gap, imported } = captured;
     let is_watched = |name: &str| facts.continuity.iter().any(|(table, _)| table.eq_ignore_ascii_case(name));
     let append_only = facts.tables.iter().map(|table| table.name.clone()).filter(|name| is_watched(name)).collect();
     Source {
@@ -52,8 +54,10 @@ pub(super) fn source_record(label: &Label, consistency: String, captured: Captur
             .collect(),
         append_only,
         check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
-        git: facts.path.parent().and_then(git::describe),
+        // The work tree that holds an old backup tells nothing of the time at which that was made.
+        git: facts.path.parent().filter(|_| imported.is_none()).and_then(git::describe),
         gap,
+        imported,
     }
 }
 

@@ -12,11 +12,12 @@ use crate::vault::{bundles_in, identity_in};
 pub enum Reference {
     /// By its path.
     Path(PathBuf),
-    /// The newest. Safety bundles are passed over: they show what a restore replaced, and are named by their numbers.
+    /// The newest of live databases. Safety bundles show what a restore replaced, imported ones what was long ago: both are passed over,
+    /// and named by their numbers.
     Latest,
     /// By its place in the set.
     Sequence(u64),
-    /// The newest that was sealed before this moment, safety bundles passed over.
+    /// The newest that was sealed before this moment, the same passed over.
     Before(UtcTime),
 }
 
@@ -57,18 +58,22 @@ impl Reference {
     fn means(&self, core: &PublicCore) -> bool {
         match self {
             Reference::Path(_) => false,
-            Reference::Latest => core.kind != Kind::Safety,
+            Reference::Latest => is_of_its_time(core.kind),
             Reference::Sequence(number) => core.sequence == *number,
-            Reference::Before(moment) => core.kind != Kind::Safety && core.created_at.as_str() < moment.as_str(),
+            Reference::Before(moment) => is_of_its_time(core.kind) && core.created_at.as_str() < moment.as_str(),
         }
     }
 
     fn words(&self) -> String {
         match self {
             Reference::Path(path) => format!("'{}'", path.display()),
-            Reference::Latest => "bundle but safety bundles".to_owned(),
+            Reference::Latest => "bundle but safety and imported ones".to_owned(),
             Reference::Sequence(number) => format!("bundle {number}"),
             Reference::Before(moment) => format!("bundle from before {moment}"),
         }
     }
+}
+
+fn is_of_its_time(kind: Kind) -> bool {
+    !matches!(kind, Kind::Safety | Kind::Imported)
 }

@@ -10,8 +10,8 @@ use super::progress::{Phase, Progress, Watched};
 use super::record::{Captured, source_record, tool};
 use super::{Backup, Environment, Failure, SourceGroup, SourceSpec};
 use crate::bundle::{
-    BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _, Nowhere,
-    PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
+    BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Imported, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _,
+    Nowhere, PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
 };
 use crate::crypto::{Entropy, SigningKey};
 use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, Leftovers, Moment, SourceFacts, WriteLocks};
@@ -48,6 +48,11 @@ pub(super) trait Origin {
 
     /// What a restore takes away from it, with the rows.
     fn gap(&self, _label: &Label) -> Option<(&SourceGap, &Scratch)> {
+        None
+    }
+
+    /// The old backup that it was adopted from.
+    fn imported(&self, _label: &Label) -> Option<Imported> {
         None
     }
 }
@@ -196,7 +201,7 @@ impl Sealer<'_> {
             None => None,
         };
         let gap = self.origin.gap(&spec.label).map(|(gap, rows)| self.add_capsule(&spec.label, gap, rows, writer)).transpose()?;
-        Ok(Some(Captured { facts, sha256, schema_sha256, gap }))
+        Ok(Some(Captured { facts, sha256, schema_sha256, gap, imported: self.origin.imported(&spec.label) }))
     }
 
     /// Adds the rows that a restore takes away, if there are any.
