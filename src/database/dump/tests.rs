@@ -9,7 +9,10 @@ use crate::files::ScratchSpace;
 fn image(sql: &str) -> Image {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
-    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false).unwrap();
+    connection.execute_batch(sql).unwrap();
+    drop(connection);
     let space = ScratchSpace::new(folder.path().to_owned(), |bytes: &mut [u8]| crate::ops::OsEntropy.fill(bytes));
     let bytes = std::fs::read(&path).unwrap();
     let image = Image::create(&space, bytes.len() as u64).unwrap();
