@@ -41,7 +41,9 @@ pub use hint::Hint;
 pub use index::Entry;
 pub use label::{EntryPath, Label, NameError, SetName};
 pub use level::Level;
-pub use manifest::{CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, LogicalHash, Manifest, SchemaRef, Source, Table, Tool};
+pub use manifest::{
+    CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, LogicalHash, Manifest, Migrations, SchemaRef, Source, Table, Tool,
+};
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};
 pub use signer_change::{SignerChange, SignerChangeError};

@@ -23,6 +23,7 @@ mod install;
 mod live;
 mod logical;
 mod marker;
+mod migrations;
 mod options;
 mod pages;
 mod recover;
@@ -50,6 +51,7 @@ pub use install::{
 };
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 pub use marker::{Marker, MarkerError, MarkerFacts, MarkerSyntaxError, mark, try_marker};
+pub use migrations::{Ledger, ledger};
 pub use options::{CaptureOptions, PagePreference};
 
 use std::path::PathBuf;
