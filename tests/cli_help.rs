@@ -4,7 +4,7 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "backup",
     "verify",
@@ -14,6 +14,8 @@ const COMMANDS: [&str; 17] = [
     "config",
     "list",
     "info",
+    "compare",
+    "size",
     "key",
     "signer",
     "audit",

@@ -12,6 +12,7 @@ mod bounds;
 mod capture;
 mod check;
 mod compare;
+mod contents;
 mod continuity;
 mod facts;
 mod gap;
@@ -24,6 +25,7 @@ mod live;
 mod logical;
 mod marker;
 mod migrations;
+mod objects;
 mod options;
 mod pages;
 mod recover;
@@ -36,6 +38,7 @@ pub use bounds::Cancelled;
 pub use capture::Capture;
 pub use check::{CheckKind, CheckReport, Verdict, check, check_until};
 pub use compare::{Difference, Examined, Expected, ExpectedSchema, ExpectedTable, examine};
+pub use contents::{Compared, ContentChanges, ContentError, RowChanges, Sides, TableChange, content_changes};
 pub use continuity::{Continuity, Watched};
 pub use facts::{PageReader, Route, Schema, SourceFacts, TableFacts, count_tables, list_tables, read_schema};
 pub use gap::{
@@ -52,6 +55,7 @@ pub use install::{
 pub use logical::{TableHash, table_hash, table_hash_of_first};
 pub use marker::{Marker, MarkerError, MarkerFacts, MarkerSyntaxError, mark, try_marker};
 pub use migrations::{Ledger, ledger};
+pub use objects::{ObjectChange, SchemaObject};
 pub use options::{CaptureOptions, PagePreference};
 
 use std::path::PathBuf;

@@ -107,6 +107,8 @@ pub(super) fn heed<T>(progress: &Arc<dyn Progress>, result: Result<T, Failure>) 
         | Failure::Graft { .. }
         | Failure::Marker { .. }
         | Failure::NoSafety { .. }
+        | Failure::NotLive { .. }
+        | Failure::NotCompared { .. }
             if progress.is_cancelled() =>
         {
             Failure::Cancelled
