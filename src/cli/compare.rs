@@ -216,10 +216,7 @@ fn is_told_with_rows(object: &ObjectChange, tables: &[TableChange]) -> bool {
 }
 
 fn ledger_words(ledger: Option<&Ledger>) -> String {
-    ledger.map_or("none".to_owned(), |ledger| {
-        let last = ledger.last.as_ref().map_or(String::new(), |last| format!(", the newest '{last}'"));
-        format!("{} in '{}'{last}", ledger.count, ledger.table)
-    })
+    ledger.map_or("none".to_owned(), ToString::to_string)
 }
 
 fn table_words(table: &TableChange) -> String {
@@ -247,7 +244,9 @@ fn table_words(table: &TableChange) -> String {
             words.push(format!("columns only on the {side} side: {}", columns.join(" ")));
         }
     }
-    words.extend(table.doubt.iter().map(|doubt| format!("at least ({doubt})")));
+    // Of what cannot be compared it is the reason; of counts, that they are lower bounds.
+    let caution = if table.rows.is_some() { "at least that, since " } else { "" };
+    words.extend(table.doubt.iter().map(|doubt| format!("{caution}{doubt}")));
     words.join("; ")
 }
 

@@ -3,7 +3,7 @@
 //! A table that has the same logical hash on both sides is the same; the others are walked, and their rows told apart by declared primary
 //! key, else as multisets of contents, as for the gap. The order in which rows without a key lie is no difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use rusqlite::Connection;
@@ -151,33 +151,39 @@ fn quick_changes(first: &Compared<'_>, second: &Compared<'_>) -> Result<ContentC
     let pragma = |side: &Compared<'_>, name| side.connection.query_row(&format!("PRAGMA main.{name}"), [], |row| row.get::<_, i32>(0));
     let both = |name| Ok::<_, rusqlite::Error>((pragma(first, name)?, pragma(second, name)?));
     let mut changes = ContentChanges {
-        objects: object_changes(&schema_objects(first.connection)?, &schema_objects(second.connection)?),
+        objects: object_changes(schema_objects(first.connection)?, schema_objects(second.connection)?),
         application_id: both("application_id")?,
         user_version: both("user_version")?,
         ..ContentChanges::default()
     };
-    let (names, others) = (list_tables(first.connection)?, list_tables(second.connection)?);
-    let twin = |name: &str, others: &[String]| others.iter().find(|other| other.eq_ignore_ascii_case(name)).cloned();
-    let is_changed = |name: &str| changes.objects.iter().any(|object| object.kind == "table" && object.name.eq_ignore_ascii_case(name));
-    for name in &names {
-        let Some(other) = twin(name, &others) else {
-            changes.tables.push(TableChange::of_one(name, Sides::First, first));
+    let by_name =
+        |side: &Compared<'_>| Ok::<_, rusqlite::Error>(list_tables(side.connection)?.into_iter().map(|name| (folded(&name), name)));
+    let (names, mut others): (Vec<_>, BTreeMap<_, _>) = (by_name(first)?.collect(), by_name(second)?.collect());
+    let schemas: BTreeSet<String> =
+        changes.objects.iter().filter(|object| object.kind == "table").map(|object| folded(&object.name)).collect();
+    for (key, name) in names {
+        let Some(other) = others.remove(&key) else {
+            changes.tables.push(TableChange::of_one(&name, Sides::First, first));
             continue;
         };
-        let is_schema_changed = is_changed(name);
-        let (one, two) = (first.hash(name), second.hash(&other));
+        let is_schema_changed = schemas.contains(&key);
+        let (one, two) = (first.hash(&name), second.hash(&other));
         if !is_schema_changed && one.is_some() && one == two {
             changes.same_tables += 1;
         } else {
-            let table =
-                TableChange { is_schema_changed, second_rows: second.rows(&other), ..TableChange::of_one(&other, Sides::Both, first) };
-            changes.tables.push(table);
+            let second_rows = second.rows(&other);
+            let one = TableChange { name: other, ..TableChange::of_one(&name, Sides::Both, first) };
+            changes.tables.push(TableChange { is_schema_changed, second_rows, ..one });
         }
     }
-    let added = others.iter().filter(|name| twin(name, &names).is_none());
-    changes.tables.extend(added.map(|name| TableChange::of_one(name, Sides::Second, second)));
+    changes.tables.extend(others.values().map(|name| TableChange::of_one(name, Sides::Second, second)));
     changes.tables.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(changes)
+}
+
+/// SQLite's names are the same in any case of ASCII letters.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase()
 }
 
 impl Compared<'_> {

@@ -24,6 +24,13 @@ pub struct Ledger {
     pub last: Option<String>,
 }
 
+impl std::fmt::Display for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in '{}'", self.count, self.table)?;
+        self.last.as_ref().map_or(Ok(()), |last| write!(f, ", the newest '{last}'"))
+    }
+}
+
 /// Finds and reads the ledger of a database; nothing where there is none, or it cannot be read.
 #[must_use]
 pub fn ledger(connection: &Connection, size_bytes: u64, cancelled: Cancelled<'_>) -> Option<Ledger> {
@@ -53,7 +60,7 @@ impl Known {
     fn read(&self, connection: &Connection, table: &str) -> rusqlite::Result<Option<Ledger>> {
         let columns = stored_columns(connection, table)?;
         let has = |name: &&str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
-        if !self.told_by.iter().chain(self.needs).all(|name| has(name)) {
+        if !self.told_by.iter().chain(self.needs).all(has) {
             return Ok(None);
         }
         let from = format!("FROM main.{} {}", quoted(table), self.filter);

@@ -1,10 +1,12 @@
 //! The objects of a schema, one by one, and in which of them two schemas differ.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 /// An object of a schema.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaObject {
     /// `table`, `index`, `trigger` or `view`.
     pub kind: String,
@@ -27,7 +29,7 @@ pub struct ObjectChange {
     pub second: Option<SchemaObject>,
 }
 
-/// Lists the objects of a schema, sorted; bytes that are no UTF-8 become replacement characters.
+/// Lists the objects of a schema; bytes that are no UTF-8 become replacement characters.
 ///
 /// # Errors
 /// Whatever SQLite says.
@@ -42,25 +44,25 @@ pub fn schema_objects(connection: &Connection) -> rusqlite::Result<Vec<SchemaObj
         };
         objects.push(SchemaObject { kind: text(0).unwrap_or_default(), name: text(1).unwrap_or_default(), sql: text(2) });
     }
-    objects.sort();
     Ok(objects)
 }
 
 /// Tells the objects that are not alike on both sides, sorted by kind and name.
 #[must_use]
-pub fn object_changes(first: &[SchemaObject], second: &[SchemaObject]) -> Vec<ObjectChange> {
-    let twin = |object: &SchemaObject, others: &[SchemaObject]| {
-        others.iter().find(|other| other.kind == object.kind && other.name.eq_ignore_ascii_case(&object.name)).cloned()
-    };
-    let change = |first: Option<SchemaObject>, second: Option<SchemaObject>| {
-        let one = first.as_ref().or(second.as_ref())?;
-        let (kind, name) = (one.kind.clone(), one.name.clone());
+pub fn object_changes(first: Vec<SchemaObject>, second: Vec<SchemaObject>) -> Vec<ObjectChange> {
+    let key = |object: &SchemaObject| (object.kind.clone(), object.name.to_ascii_lowercase());
+    let mut pairs = BTreeMap::<(String, String), [Option<SchemaObject>; 2]>::new();
+    for (side, objects) in [first, second].into_iter().enumerate() {
+        for object in objects {
+            let key = key(&object);
+            pairs.entry(key).or_default()[side] = Some(object);
+        }
+    }
+    let change = |[first, second]: [Option<SchemaObject>; 2]| {
         let is_alike = first.as_ref().map(|object| &object.sql) == second.as_ref().map(|object| &object.sql);
+        let one = second.as_ref().or(first.as_ref())?;
+        let (kind, name) = (one.kind.clone(), one.name.clone());
         (!is_alike).then_some(ObjectChange { kind, name, first, second })
     };
-    let left = first.iter().filter_map(|object| change(Some(object.clone()), twin(object, second)));
-    let added = second.iter().filter(|object| twin(object, first).is_none()).filter_map(|object| change(None, Some(object.clone())));
-    let mut changes: Vec<ObjectChange> = left.chain(added).collect();
-    changes.sort_by(|one, other| (&one.kind, &one.name).cmp(&(&other.kind, &other.name)));
-    changes
+    pairs.into_values().filter_map(change).collect()
 }

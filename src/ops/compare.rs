@@ -140,7 +140,7 @@ impl Compare {
                 (Some(one), Some(_)) => match (image_of(&ours, &label), image_of(&theirs, &label)) {
                     (Some(first), Some(second)) => {
                         let (first, second) = (open_image(&label, first)?, open_image(&label, second)?);
-                        (Sides::Both, self.changes(&label, compared(first.0, &first.1), compared(second.0, &second.1), environment)?)
+                        (Sides::Both, self.changes(&label, &compared(first.0, &first.1), &compared(second.0, &second.1), environment)?)
                     }
                     _ => (Sides::Both, ContentChanges { same_tables: one.tables.len() as u64, ..ContentChanges::default() }),
                 },
@@ -209,7 +209,7 @@ impl Compare {
         };
         let snapshot = open_image(label, taken)?;
         let live = Compared { connection: capture.connection(), known: BTreeMap::new() };
-        let changes = self.changes(label, compared(snapshot.0, &snapshot.1), live, environment)?;
+        let changes = self.changes(label, &compared(snapshot.0, &snapshot.1), &live, environment)?;
         capture.finish().map_err(refused)?;
         Ok(Some(changes))
     }
@@ -217,12 +217,12 @@ impl Compare {
     fn changes(
         &self,
         label: &Label,
-        first: Compared<'_>,
-        second: Compared<'_>,
+        first: &Compared<'_>,
+        second: &Compared<'_>,
         environment: &Environment,
     ) -> Result<ContentChanges, Failure> {
         let progress = Arc::clone(&environment.progress);
-        let changes = content_changes(&first, &second, &scratch_in(self.scratch.as_deref()), &|| progress.is_cancelled());
+        let changes = content_changes(first, second, &scratch_in(self.scratch.as_deref()), &|| progress.is_cancelled());
         let changes = changes.map_err(|source| Failure::NotCompared { label: label.clone(), source })?;
         progress.note(&format!("compared {label}"));
         Ok(changes)
