@@ -230,7 +230,8 @@ fn ledgers_are_recorded_shown_compared_and_warned_of() {
 
     let plan = |number: &str| {
         let plan = home.json(&["restore", number, "--in-place", "--dry-run", "--key-file", "key", "--vault", "airkeep-vault", "--json"]);
-        plan["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let warnings = plan["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned());
+        warnings.filter(|text| !text.contains("is open in")).collect::<Vec<_>>()
     };
     assert_eq!(plan("2"), Vec::<String>::new());
     live.execute_batch("INSERT INTO schema_migrations VALUES('20260301'); PRAGMA user_version=3").unwrap();
