@@ -134,7 +134,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 92] = [
+const WRONG: [(&str, &[&str]); 97] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -164,6 +164,11 @@ const WRONG: [(&str, &[&str]); 92] = [
     ("info-nothing", &["info"]),
     ("info-two-bundles", &["info", "a.akb", "b.akb"]),
     ("info-level", &["info", "a.akb", "--level", "0"]),
+    ("compare-nothing", &["compare"]),
+    ("compare-three-bundles", &["compare", "1", "2", "3"]),
+    ("compare-label-in-upper-case", &["compare", "1", "--label", "Main"]),
+    ("compare-negative-timeout", &["compare", "1", "--busy-timeout=-1"]),
+    ("size-two-bundles", &["size", "1", "2"]),
     ("recover-text-with-argument", &["recover-text", "app.akb"]),
     ("recover-text-json-with-value", &["recover-text", "--json=yes"]),
     ("quiet-and-verbose", &["-q", "-v", "info", "a.akb"]),
