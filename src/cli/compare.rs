@@ -20,7 +20,7 @@ use super::{Report, backup, environment, json as objects, reference, screen, set
 ///
 /// By source and table: which are new or gone, whose schema differs, how many rows were added, removed and changed on the way from the
 /// first side to the second. Tables with the same logical hash are the same; the rows of others are told apart by their primary key, else
-/// by their contents. A bundle from 'backup --hash-tables' is compared quickly.
+/// by their contents. Two bundles from 'backup --hash-tables' of which the manifests say that all is the same are not read any further.
 ///
 /// Live databases are looked for where airkeep.toml says, else where they were captured. Nothing is written but encrypted scratch.
 #[derive(Args)]

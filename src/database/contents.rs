@@ -244,3 +244,6 @@ fn words(doubt: Doubt) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,7 +161,8 @@ impl Compare {
         let there = places.iter().filter(|(_, path)| path.exists()).map(|(label, _)| label.clone());
         let chosen = self.chosen(sources.iter().map(|source| source.label.clone()).chain(there).collect())?;
         let place = |source: &Source| places.get(&source.label).cloned().unwrap_or_else(|| source.path.clone().into());
-        let is_here = |label: &&Label| of(sources, label).is_some_and(|source| place(source).exists());
+        // What cannot be looked at is not gone: reading it tells why.
+        let is_here = |label: &&Label| of(sources, label).is_some_and(|source| !matches!(place(source).try_exists(), Ok(false)));
         let here: Vec<Label> = chosen.iter().filter(is_here).cloned().collect();
         let images = self.take(&self.first, &here, ring, environment)?;
         let mut compared = Vec::new();
