@@ -4,7 +4,7 @@ mod cli;
 
 use cli::{Home, assert_clear_error, assert_golden, assert_harmless};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "backup",
     "verify",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 19] = [
     "config",
     "list",
     "info",
+    "compare",
+    "size",
     "key",
     "signer",
     "audit",
@@ -134,7 +136,7 @@ fn no_command_at_all_shows_help_on_standard_error() {
 }
 
 /// Name of the golden file, and the arguments.
-const WRONG: [(&str, &[&str]); 98] = [
+const WRONG: [(&str, &[&str]); 103] = [
     ("unknown-command", &["bakcup"]),
     ("unknown-flag", &["--nope"]),
     ("backup-nothing", &["backup"]),
@@ -164,6 +166,11 @@ const WRONG: [(&str, &[&str]); 98] = [
     ("info-nothing", &["info"]),
     ("info-two-bundles", &["info", "a.akb", "b.akb"]),
     ("info-level", &["info", "a.akb", "--level", "0"]),
+    ("compare-nothing", &["compare"]),
+    ("compare-three-bundles", &["compare", "1", "2", "3"]),
+    ("compare-label-in-upper-case", &["compare", "1", "--label", "Main"]),
+    ("compare-negative-timeout", &["compare", "1", "--busy-timeout=-1"]),
+    ("size-two-bundles", &["size", "1", "2"]),
     ("recover-text-with-argument", &["recover-text", "app.akb"]),
     ("recover-text-json-with-value", &["recover-text", "--json=yes"]),
     ("quiet-and-verbose", &["-q", "-v", "info", "a.akb"]),

@@ -188,6 +188,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
         reader.read("airkeep backup", &object);
     }
     in_place(&home, &mut reader);
+    compared(&home, &mut reader);
     guarded(&home, &mut reader);
     let config = "set='plant'\nvault='place'\n[sources.work]\nsqlite='work.db'\nappend-only='account'\n";
     home.write("airkeep.toml", config, 0o600);
@@ -233,6 +234,26 @@ fn in_place(home: &Home, reader: &mut Reader) {
     let resolved = parsed(home, 0, &["restore", "resolve", "--vault", "place", "--json"]);
     assert_eq!(resolved["resolutions"][0]["recorded"], "success");
     reader.read("airkeep restore resolve", &resolved);
+}
+
+/// A comparison with a difference of every kind, and sizes.
+fn compared(home: &Home, reader: &mut Reader) {
+    let live = rusqlite::Connection::open(home.path("ledger.db")).unwrap();
+    live.execute_batch(
+        "CREATE TABLE alembic_version(version_num); INSERT INTO alembic_version VALUES('a'); CREATE TABLE t(id INTEGER PRIMARY KEY)",
+    )
+    .unwrap();
+    let sealed = parsed(home, 0, &["backup", "ledger.db", "--vault", "ledgers", "--key-file", "key", "--json"]);
+    reader.read("airkeep backup", &sealed);
+    let bundle = sealed["bundle"]["path"].as_str().unwrap();
+    live.execute_batch(
+        "UPDATE alembic_version SET version_num='b'; DROP TABLE t; CREATE TABLE u(a); PRAGMA user_version=1; PRAGMA application_id=2",
+    )
+    .unwrap();
+    reader.read("airkeep compare", &parsed(home, 0, &["compare", bundle, "--key-file", "key", "--json"]));
+    reader.read("airkeep compare", &parsed(home, 0, &["compare", bundle, bundle, "--key-file", "key", "--json"]));
+    reader.read("airkeep size", &parsed(home, 0, &["size", "--vault", "ledgers", "--json"]));
+    reader.read("airkeep size", &parsed(home, 0, &["size", "--vault", "ledgers", "--key-file", "key", "--json"]));
 }
 
 /// Guarded work that fails, so that everything is put back.

@@ -139,8 +139,8 @@ fn a_database_that_the_migration_removed_comes_back() {
     let home = site("wal");
     let run = guard(&home, &["--append-only", "audit"], "migrate-and-remove");
     assert_eq!(run.code, 1, "{}", run.stderr);
-    let (audit, person, _, columns) = content(&home, "app.db");
-    assert_eq!((audit, person, columns), (1, 2, 2));
+    let (audit, person, mode, columns) = content(&home, "app.db");
+    assert_eq!((audit, person, mode.as_str(), columns), (1, 2, "wal", 2));
     assert!(run.stdout.contains("lost      app: unknown: there was no live database"), "{}", run.stdout);
 }
 
@@ -166,6 +166,9 @@ fn without_a_backup_nothing_runs() {
     lock.execute_batch("ROLLBACK").unwrap();
     assert_eq!(run(&["--db", "missing.db"]).code, 125);
     assert_eq!(run(&["--db", "app=app.db"]).code, 125, "a label that stands twice");
+    std::fs::hard_link(home.path("app.db"), home.path("again.db")).unwrap();
+    assert!(run(&[]).stderr.contains("has 2 names"), "what could not be put back is not risked");
+    std::fs::remove_file(home.path("again.db")).unwrap();
     assert!(!home.path("ran").exists(), "the command ran");
     assert_eq!(run(&[]).code, 0);
     assert!(home.path("ran").exists());

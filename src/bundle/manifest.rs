@@ -104,6 +104,9 @@ pub struct Source {
     pub application_id: i32,
     /// The application's schema version.
     pub user_version: i32,
+    /// What a migration tool noted in it. The key is missing where no ledger was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<Migrations>,
     /// The schema, unless it could not be read.
     #[serde(deserialize_with = "present")]
     pub schema: Option<SchemaRef>,
@@ -153,6 +156,18 @@ pub struct CaptureMethod {
     pub route: String,
     /// Whether a journal or WAL was recovered on a copy.
     pub recovered: bool,
+}
+
+/// The ledger of a migration tool, as it was when the source was captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migrations {
+    /// Its table.
+    pub table: String,
+    /// Entries.
+    pub count: u64,
+    /// The newest entry in words, unless there is none.
+    #[serde(deserialize_with = "present")]
+    pub last: Option<String>,
 }
 
 /// The schema entry of a source.
@@ -210,6 +225,13 @@ pub struct Git {
     /// Whether tracked files differ from the commit; unknown where asking would run the repository's own filters.
     #[serde(deserialize_with = "present")]
     pub dirty: Option<bool>,
+}
+
+impl std::fmt::Display for Migrations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in '{}'", self.count, self.table)?;
+        self.last.as_ref().map_or(Ok(()), |last| write!(f, ", the newest '{last}'"))
+    }
 }
 
 impl Manifest {

@@ -44,7 +44,7 @@ pub use index::Entry;
 pub use label::{EntryPath, Label, NameError, SetName};
 pub use level::Level;
 pub use manifest::{
-    CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Imported, LogicalHash, Manifest, SchemaRef, Source, Table, Tool,
+    CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Imported, LogicalHash, Manifest, Migrations, SchemaRef, Source, Table, Tool,
 };
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};

@@ -79,6 +79,7 @@ fn source(label: Label, size_bytes: u64, sha256: crate::crypto::Digest) -> Sourc
         auto_vacuum: "none".into(),
         application_id: 0,
         user_version: 0,
+        migrations: None,
         schema: None,
         tables: Vec::new(),
         append_only: Vec::new(),

@@ -168,11 +168,14 @@ impl Exit {
             | Failure::SeveralGaps { .. }
             | Failure::OneTable { .. }
             | Failure::NoReason => Exit::Usage,
-            Failure::Target { source, .. } => Exit::of_database(source),
+            Failure::Target { source, .. } | Failure::NotLive { source, .. } => Exit::of_database(source),
             Failure::Install { source, .. } => Exit::of_install(source),
-            Failure::Gap { .. } | Failure::Graft { .. } | Failure::Marker { .. } | Failure::NotAnnounced | Failure::NotStopped { .. } => {
-                Exit::Failed
-            }
+            Failure::NotCompared { .. }
+            | Failure::Gap { .. }
+            | Failure::Graft { .. }
+            | Failure::Marker { .. }
+            | Failure::NotAnnounced
+            | Failure::NotStopped { .. } => Exit::Failed,
             Failure::Unsound { .. } | Failure::CorruptSnapshot { .. } | Failure::OtherBundle { .. } => Exit::Integrity,
             Failure::NoSafety { source } => Exit::of(source),
             Failure::Vault(error) => Exit::of_vault(error),
@@ -186,6 +189,7 @@ impl Exit {
             | Failure::Damaged { .. }
             | Failure::WrongSigner { .. }
             | Failure::RowsDamaged { .. }
+            | Failure::ComparedDamaged { .. }
             | Failure::Capsule { .. } => Exit::Integrity,
             Failure::NoTable { .. }
             | Failure::NoBundle { .. }

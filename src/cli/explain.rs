@@ -82,7 +82,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NoSpace { .. } => Some("choose a folder with more space, or fewer labels"),
         Failure::Scratch { .. } => Some("name a folder with room for the largest database: --scratch DIR, or verify with --level 3"),
         Failure::Target { source: DatabaseError::Locked { .. }, .. } => Some(IN_USE),
-        Failure::Target { source, .. } => source_hint(source),
+        Failure::Target { source, .. } | Failure::NotLive { source, .. } => source_hint(source),
         Failure::Install { source, .. } => install_hint(source),
         Failure::Unsound { .. } => Some("try another bundle; 'airkeep verify BUNDLE' lists all that is wrong"),
         Failure::CorruptSnapshot { .. } => Some("try another bundle, or put it back as it is with --accept-corrupt"),
@@ -102,7 +102,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NotStopped { .. } => Some("see what the command printed; nothing was locked or changed"),
         Failure::Graft { .. } => Some("restore without --graft: the rows are in the safety bundle, 'airkeep gap export' hands them out"),
         Failure::Marker { .. } => Some("look at the table's schema, and give it all that it insists on"),
-        Failure::Gap { .. } | Failure::NotAnnounced | Failure::RowsUnwritten { .. } => None,
+        Failure::NotCompared { .. } | Failure::Gap { .. } | Failure::NotAnnounced | Failure::RowsUnwritten { .. } => None,
         Failure::NoGap { known, .. } if known.is_empty() => {
             Some("each restore in place is recorded in the journal of a vault: --vault DIR")
         }
@@ -114,7 +114,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Dump { source: DumpError::NoTable { .. }, .. } => Some("check the name given with --table"),
         Failure::Dump { source: DumpError::OneTable { .. }, .. } => Some("name one of them with --table, or use --format jsonl"),
         Failure::Dump { .. } => Some("--format sqlite hands out the file as it was captured"),
-        Failure::RowsDamaged { .. } => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
+        Failure::RowsDamaged { .. } | Failure::ComparedDamaged { .. } => {
+            Some("'airkeep verify BUNDLE' lists what is hurt; try another copy")
+        }
         Failure::Capsule { .. } => Some("--format jsonl hands out the lines as they are; a newer release of airkeep may read them"),
         Failure::Journal(JournalError::Damaged { .. }) => {
             Some("'airkeep audit verify' tells more; 'airkeep vault rebuild' makes the journal anew")

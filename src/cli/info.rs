@@ -154,6 +154,9 @@ fn source_text(text: &mut String, source: &Source) {
         };
         row("git", format!("{} on {}{state}", git.commit, git.branch.as_deref().unwrap_or("no branch")));
     }
+    if let Some(migrations) = &source.migrations {
+        row("migrations", migrations.to_string());
+    }
     row("sha256", source.sha256.to_string());
     for table in &source.tables {
         row("table", format!("{}: {}", table.name, table.rows.map_or("not counted".into(), |rows| screen::count(rows, "row"))));

@@ -5,6 +5,7 @@
 mod append_only;
 mod audit;
 mod backup;
+mod compare;
 mod completions;
 mod config;
 mod databases;
@@ -36,6 +37,7 @@ mod settings;
 mod signals;
 mod signer;
 mod signers;
+mod size;
 mod terminal;
 mod vault;
 mod verify;
@@ -82,6 +84,8 @@ enum Command {
     Config(config::Arguments),
     List(list::Arguments),
     Info(info::Arguments),
+    Compare(compare::Arguments),
+    Size(size::Arguments),
     Key(key::Arguments),
     Signer(signer::Arguments),
     Audit(audit::Arguments),
@@ -169,6 +173,8 @@ fn run() -> Exit {
         Command::Config(arguments) => ("config", arguments.json(), arguments.run()),
         Command::List(arguments) => ("list", arguments.json, arguments.run()),
         Command::Info(arguments) => ("info", arguments.json, arguments.run()),
+        Command::Compare(arguments) => ("compare", arguments.json, arguments.run()),
+        Command::Size(arguments) => ("size", arguments.json, arguments.run()),
         Command::Key(arguments) => ("key", arguments.json(), arguments.run()),
         Command::Signer(arguments) => ("signer", arguments.json(), arguments.run()),
         Command::Vault(arguments) => ("vault", arguments.json(), arguments.run()),
@@ -270,6 +276,8 @@ impl Command {
             Command::Guard(arguments) => arguments.place(),
             Command::Import(arguments) => arguments.place(),
             Command::Info(arguments) => arguments.place(),
+            Command::Compare(arguments) => arguments.place(),
+            Command::Size(arguments) => arguments.place(),
             Command::Key(arguments) => arguments.place(),
             Command::Signer(arguments) => arguments.place(),
             Command::Audit(arguments) => arguments.place(),
@@ -288,6 +296,8 @@ impl Command {
             | Command::List(_)
             | Command::Audit(_)
             | Command::Info(_)
+            | Command::Compare(_)
+            | Command::Size(_)
             | Command::RecoverText(_)
             | Command::Demo(_)
             | Command::Completions(_) => true,

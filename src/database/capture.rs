@@ -18,6 +18,7 @@ use super::facts::{PageReader, Route, SourceFacts, TableFacts, count_until, read
 use super::header::Header;
 use super::live::{self, Begun, Reading, Tidy};
 use super::logical::table_hash;
+use super::migrations::ledger;
 use super::options::CaptureOptions;
 use super::pages::{self, PageError};
 use super::source::Source;
@@ -263,6 +264,7 @@ impl<'c> Content<'c> {
             Ok(schema) => facts.schema = Some(schema),
             Err(error) => facts.check.add(verdict_of_unreadable(&error), format!("the schema cannot be read: {error}")),
         }
+        facts.migrations = ledger(&self.connection, facts.size_bytes, options.cancelled);
         facts.tables = self.count(facts, options.cancelled);
         self.hash(facts, options);
         let found = check_until(&self.connection, facts.check.kind, facts.size_bytes, options.cancelled)?;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::check::{CheckKind, CheckReport};
 use super::continuity::Continuity;
 use super::logical::TableHash;
+use super::migrations::Ledger;
 use super::source::Source;
 use super::sql::quoted;
 
@@ -84,6 +85,8 @@ pub struct SourceFacts {
     pub application_id: i32,
     /// Which version of it.
     pub user_version: i32,
+    /// What a migration tool noted, where it is known.
+    pub migrations: Option<Ledger>,
     /// Nothing if it cannot be read.
     pub schema: Option<Schema>,
     /// Sorted by name.
@@ -115,6 +118,7 @@ impl SourceFacts {
             auto_vacuum: String::new(),
             application_id: 0,
             user_version: 0,
+            migrations: None,
             schema: None,
             tables: Vec::new(),
             continuity: Vec::new(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::{BundleError, Damage, Label, SetName, UtcTime};
 use crate::crypto::PublicKey;
-use crate::database::{DatabaseError, DumpError, GapError, GraftError, InstallError, MarkerError};
+use crate::database::{ContentError, DatabaseError, DumpError, GapError, GraftError, InstallError, MarkerError};
 use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
@@ -393,6 +393,30 @@ pub enum Failure {
         label: Label,
         /// Why.
         source: DumpError,
+    },
+    /// A live database cannot be read for a comparison.
+    #[error("cannot compare '{label}'")]
+    NotLive {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: DatabaseError,
+    },
+    /// Two databases cannot be compared.
+    #[error("cannot compare '{label}'")]
+    NotCompared {
+        /// The source.
+        label: Label,
+        /// Why.
+        source: ContentError,
+    },
+    /// A bundle is damaged, and was not compared.
+    #[error("bundle '{}' is damaged or was changed, nothing was compared", path.display())]
+    ComparedDamaged {
+        /// Its path.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        source: Damage,
     },
     /// The journal refused.
     #[error(transparent)]

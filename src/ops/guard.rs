@@ -4,17 +4,18 @@
 //! append-only rows that it wrote. The work itself stands in the journal, before and after: who finds the first record alone knows that it
 //! was killed, and where the state before it is.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::progress::Progress;
-use super::recorder::{Note, record, subject};
+use super::recorder::{Note, chain, record, subject};
 use super::{AppendOnly, Backup, BackupReport, Environment, Failure, InPlace, InPlaceReport};
 use crate::bundle::{Keyring, Kind};
 use crate::crypto::{encode_hex, random};
-use crate::database::Others;
+use crate::database::{InstallError, Others, keep_journal_mode};
 use crate::files::Folder;
 use crate::journal::{Event, Outcome};
 
@@ -60,6 +61,7 @@ impl Guard {
     /// # Errors
     /// The backup failed, or could not be announced: the work was not begun.
     pub fn run(&self, ring: Keyring, environment: &mut Environment, work: impl FnOnce() -> Work) -> Result<GuardReport, Failure> {
+        self.require_replaceable()?;
         let backup = Backup { kind: Kind::PreMigration, ..self.backup.clone() }.run(&ring, environment)?;
         let id = encode_hex(&random::<8>(&mut *environment.entropy));
         // As long as this process lives, nobody takes the work for lost.
@@ -106,7 +108,31 @@ impl Guard {
         request.compression = self.backup.compression;
         // What the work made of a database may be anything.
         request.accept_other = true;
-        request.prepare(&ring, environment)?.run(ring, environment)
+        let report = request.prepare(&ring, environment)?.run(ring, environment)?;
+        self.keep_modes(backup, &report, environment);
+        Ok(report)
+    }
+
+    /// As it was before means the journal mode, too, which the work may have changed, or lost with the file.
+    fn keep_modes(&self, backup: &BackupReport, report: &InPlaceReport, environment: &mut Environment) {
+        for outcome in report.outcomes.iter().filter(|outcome| outcome.is_replaced()) {
+            let was_wal = backup.manifest.sources.iter().any(|source| source.label == outcome.label && source.journal_mode == "wal");
+            if was_wal && let Err(error) = keep_journal_mode(&outcome.path, self.backup.busy_timeout) {
+                environment.shortfalls.push(format!("WAL mode was not put back: {}", chain(&error)));
+            }
+        }
+    }
+
+    /// What would keep a database from being put back is found out before the work begins.
+    fn require_replaceable(&self) -> Result<(), Failure> {
+        for source in &self.backup.sources {
+            let names = source.path.metadata().map_or(1, |found| found.nlink());
+            if self.restore && names > 1 {
+                let error = InstallError::HardLinks { path: source.path.clone(), names };
+                return Err(Failure::Install { label: source.label.clone(), source: error });
+            }
+        }
+        Ok(())
     }
 
     fn record(&self, id: &str, backup: &BackupReport, outcome: Outcome, more: &Value, environment: &mut Environment) -> bool {

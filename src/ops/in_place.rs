@@ -20,6 +20,7 @@ mod words;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use images::{scratch_in, snapshots};
 pub use open::{OpenRestore, open_restores};
 pub use plan::{Plan, PlannedTarget, Present};
 pub use record::Incarnation;

@@ -108,6 +108,8 @@ pub(super) fn heed<T>(progress: &Arc<dyn Progress>, result: Result<T, Failure>) 
         | Failure::Marker { .. }
         | Failure::NoSafety { .. }
         | Failure::Import { .. }
+        | Failure::NotLive { .. }
+        | Failure::NotCompared { .. }
             if progress.is_cancelled() =>
         {
             Failure::Cancelled

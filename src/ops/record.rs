@@ -5,9 +5,11 @@ use serde_json::{Map, Value, json};
 use super::environment::utc;
 use super::git;
 use super::{BackupReport, TableRecord};
-use crate::bundle::{CaptureMethod, Check, Imported, Label, LogicalHash, Manifest, PublicCore, SchemaRef, Source, SourceGap, Table, Tool};
+use crate::bundle::{
+    CaptureMethod, Check, Imported, Label, LogicalHash, Manifest, Migrations, PublicCore, SchemaRef, Source, SourceGap, Table, Tool,
+};
 use crate::crypto::Digest;
-use crate::database::{SourceFacts, TableHash};
+use crate::database::{Ledger, SourceFacts, TableHash};
 
 /// A source that went into the bundle.
 pub(super) struct Captured {
@@ -46,6 +48,7 @@ pub(super) fn source_record(label: &Label, consistency: String, captured: Captur
         auto_vacuum: facts.auto_vacuum,
         application_id: facts.application_id,
         user_version: facts.user_version,
+        migrations: facts.migrations.map(migrations),
         schema: facts.schema.zip(schema_sha256).map(|(schema, sha256)| SchemaRef { sha256, objects: schema.objects }),
         tables: facts
             .tables
@@ -63,6 +66,11 @@ pub(super) fn source_record(label: &Label, consistency: String, captured: Captur
 
 fn logical(hash: TableHash) -> LogicalHash {
     LogicalHash { columns: hash.columns, rows: hash.rows, sha256: Digest(hash.sha256) }
+}
+
+/// What a ledger says, in the words of the manifest.
+pub(super) fn migrations(ledger: Ledger) -> Migrations {
+    Migrations { table: ledger.table, count: ledger.count, last: ledger.last }
 }
 
 /// This program.

@@ -251,7 +251,7 @@ impl Drop for Moment<'_> {
     }
 }
 
-fn size_bytes(connection: &Connection) -> u64 {
+pub(super) fn size_bytes(connection: &Connection) -> u64 {
     let pragma = |name| connection.query_row(&format!("PRAGMA main.{name}"), [], |row| row.get::<_, i64>(0)).unwrap_or(0).unsigned_abs();
     pragma("page_count").saturating_mul(pragma("page_size"))
 }

@@ -1,11 +1,12 @@
 //! The bundle's side: one pass at L3, in which the chosen databases go into encrypted scratch and are examined there (L4).
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::{InPlace, ReadyImage};
 use crate::bundle::{
-    BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Level, Manifest, Medium as _, Source, read_front, unlock,
+    BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Label, Level, Manifest, Medium as _, Source, read_front, unlock,
 };
 use crate::crypto::Entropy as _;
 use crate::database::{Image, examine};
@@ -26,8 +27,24 @@ pub(super) struct Taken {
 
 /// Where encrypted scratch goes.
 pub(super) fn scratch_space(request: &InPlace) -> ScratchSpace {
-    let folder = request.scratch.clone().unwrap_or_else(|| SCRATCH.into());
-    ScratchSpace::new(folder, |bytes: &mut [u8]| OsEntropy.fill(bytes))
+    scratch_in(request.scratch.as_deref())
+}
+
+/// Where encrypted scratch of somebody who only reads goes.
+pub(in crate::ops) fn scratch_in(folder: Option<&Path>) -> ScratchSpace {
+    ScratchSpace::new(folder.unwrap_or(Path::new(SCRATCH)), |bytes: &mut [u8]| OsEntropy.fill(bytes))
+}
+
+/// Takes snapshots out of a bundle for somebody who only reads them, those too that were corrupt when they were captured.
+pub(in crate::ops) fn snapshots(
+    bundle: &Path,
+    labels: &[Label],
+    scratch: Option<PathBuf>,
+    ring: &Keyring,
+    environment: &mut Environment,
+) -> Result<Vec<(Source, Image)>, Failure> {
+    let request = InPlace { labels: labels.to_vec(), scratch, accept_corrupt: true, ..InPlace::new(bundle) };
+    Ok(take(&request, ring, environment)?.images.into_iter().map(|ready| (ready.source, ready.image)).collect())
 }
 
 /// Takes the chosen databases out of the bundle, all of it verified.
@@ -96,7 +113,7 @@ fn require_sound(request: &InPlace, ready: &ReadyImage, proof: &DatabaseProof) -
     }
 }
 
-fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, std::path::PathBuf)>, Failure> {
+fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, PathBuf)>, Failure> {
     for label in &request.labels {
         if !manifest.sources.iter().any(|source| source.label == *label) {
             let has = manifest.sources.iter().map(|source| source.label.to_string()).collect();
@@ -114,7 +131,7 @@ fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, std::pa
 
 /// Takes chosen databases into scratch, one after the other.
 struct Images<'i> {
-    sources: Vec<(Source, std::path::PathBuf)>,
+    sources: Vec<(Source, PathBuf)>,
     sqlite: &'i str,
     space: ScratchSpace,
     progress: &'i Arc<dyn Progress>,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::gap::LiveSide;
 use super::later::LaterRows;
 use super::{Prepared, ReadyImage, images};
-use crate::bundle::{Keyring, Label, Source, SourceGap};
-use crate::database::{Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee};
+use crate::bundle::{Keyring, Label, Migrations, Source, SourceGap};
+use crate::database::{
+    Access, Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee, ledger,
+};
 use crate::files::{Folder, Process, holders};
 use crate::journal::records_in;
+use crate::ops::record::migrations as migrations_record;
 use crate::ops::{Environment, Failure, TableHistory, table_histories};
 use crate::vault::identity_in;
 
@@ -41,6 +44,8 @@ pub struct PlannedTarget {
     pub way: Way,
     /// Who has it open, as far as it can be seen.
     pub holders: Vec<Process>,
+    /// What a migration tool noted in the snapshot, also where the bundle does not say.
+    pub migrations: Option<Migrations>,
     /// What it would take away, as of now; nothing if the target is locked.
     pub gap: Option<SourceGap>,
 }
@@ -156,7 +161,10 @@ impl Prepared {
         let holders = holders(&["", "-wal", "-shm", "-journal"].map(|suffix| sidecar(&path, suffix)));
         let way = self.expected_way(&ready.source, &present, &holders);
         let gap = gap.map(|gap| self.as_grafted(gap));
-        Ok(PlannedTarget { source: ready.source.clone(), path, present, way, holders, gap })
+        let migrations = ready.image.open(Access::ReadOnly).ok();
+        let migrations = migrations.and_then(|image| ledger(&image, ready.source.size_bytes, &|| progress.is_cancelled()));
+        let migrations = migrations.map(migrations_record);
+        Ok(PlannedTarget { source: ready.source.clone(), path, present, way, holders, migrations, gap })
     }
 
     /// What will be put back is part of the plan.
@@ -261,6 +269,9 @@ fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool
     {
         warnings.push(format!("'{}' is another file than the one that was captured", target.path.display()));
     }
+    if let Present::Live(facts) = &target.present {
+        warnings.extend(older_schema(target, facts));
+    }
     if !target.holders.is_empty() && !is_stopped {
         let names: Vec<String> = target.holders.iter().map(|process| format!("{} ({})", process.pid, process.name)).collect();
         let is_wal = matches!(&target.present, Present::Live(facts) if facts.journal_mode == "wal");
@@ -271,6 +282,27 @@ fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool
         warnings.push(format!("'{}' is open in {} ({advice})", target.path.display(), names.join(", ")));
     }
     warnings
+}
+
+/// A release of the application does not fit a schema from before it; its tool would have to migrate again.
+fn older_schema(target: &PlannedTarget, facts: &SourceFacts) -> Vec<String> {
+    let label = &target.source.label;
+    let live = facts.migrations.clone().map(migrations_record);
+    let is_other = match (&target.migrations, &live) {
+        (Some(then), Some(now)) => then != now,
+        (None, Some(now)) => now.count > 0,
+        _ => false,
+    };
+    let words = |migrations: &Option<Migrations>| migrations.as_ref().map_or("none".to_owned(), ToString::to_string);
+    let other = is_other.then(|| {
+        let (then, now) = (words(&target.migrations), words(&live));
+        format!("{label}: the snapshot has other migrations than the live database ({then}; live {now}): the application that runs may not fit it")
+    });
+    let (then, now) = (target.source.user_version, facts.user_version);
+    let version = (then < now).then(|| {
+        format!("{label}: the snapshot's user_version is {then}, the live database's {now}: it is from before a change of the schema")
+    });
+    other.into_iter().chain(version).collect()
 }
 
 /// Locks, the record, and the derivation of keys.
