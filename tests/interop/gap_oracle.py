@@ -235,9 +235,10 @@ def expected(name, live, snapshot):
             certainty = "lower_bound" if candidates else "exact"
             presence = "snapshot_only" if side == 0 else "live_only"
     found = compare(*pair)
+    # A copy of a table may have lost its key.
     if presence == "both" and found["resurrected"] and any(
-            n not in snapshot and sorted(t.key) == sorted(pair[1].key) and len(set(t.columns) & set(pair[1].columns))
-            == min(len(t.columns), len(pair[1].columns)) for n, t in live.items()):
+            n not in snapshot and 0 < len(set(t.columns) & set(pair[1].columns)) == min(len(t.columns), len(pair[1].columns))
+            for n, t in live.items()):
         certainty = "lower_bound"  # rows that are gone may be there
     reused = None
     if pair[0] and pair[0].is_alias and (pair[1] is None or pair[1].is_alias):
