@@ -314,7 +314,11 @@ fn a_signal_at_a_prompt_gives_the_terminal_back() {
         session.wait_for(FIRST);
         session.type_text("half a passphr");
         match signal {
-            Some(signal) => session.signal(signal),
+            Some(signal) => {
+                // The kernel carries what was typed to the other side in its own time, and nothing shows when it is there.
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                session.signal(signal);
+            }
             None => session.type_text("\u{3}"),
         }
         let (ended, screen) = session.end();

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::progress::Progress;
-use super::recorder::{Note, chain, record, subject};
+use super::recorder::{Note, Recorded, chain, record, subject};
 use super::{AppendOnly, Backup, BackupReport, Environment, Failure, InPlace, InPlaceReport};
 use crate::bundle::{Keyring, Kind};
 use crate::crypto::{encode_hex, random};
@@ -66,7 +66,8 @@ impl Guard {
         let id = encode_hex(&random::<8>(&mut *environment.entropy));
         // As long as this process lives, nobody takes the work for lost.
         let process = Process::own();
-        if !self.record(&id, &backup, Outcome::Intent, &json!({ "pid": process.pid, "started": process.started }), environment) {
+        let intent = json!({ "pid": process.pid, "started": process.started });
+        if !self.record(&id, &backup, Outcome::Intent, &intent, environment).is_somewhere() {
             return Err(Failure::NotAnnounced);
         }
         if environment.progress.is_cancelled() {
@@ -76,6 +77,7 @@ impl Guard {
         let begun = Instant::now();
         let work = work();
         let duration_ms = begun.elapsed().as_millis() as u64;
+        let lent = (Arc::clone(&environment.progress), environment.reason.clone());
         // From here on nobody stops it: a signal that ended the work must not keep the databases from being put back.
         environment.progress = Arc::new(Unstoppable(Arc::clone(&environment.progress)));
         let restored = match &work {
@@ -91,6 +93,7 @@ impl Guard {
         };
         let more = json!({ "duration_ms": duration_ms, "error": work.as_ref().err(), "put_back": put_back });
         self.record(&id, &backup, outcome, &more, environment);
+        (environment.progress, environment.reason) = lent;
         Ok(GuardReport { backup, work, duration_ms, restored })
     }
 
@@ -135,7 +138,7 @@ impl Guard {
         Ok(())
     }
 
-    fn record(&self, id: &str, backup: &BackupReport, outcome: Outcome, more: &Value, environment: &mut Environment) -> bool {
+    fn record(&self, id: &str, backup: &BackupReport, outcome: Outcome, more: &Value, environment: &mut Environment) -> Recorded {
         let mut details = json!({ "guard": id, "work": self.name });
         details.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         let note = Note::new(Event::Guard, outcome, Some(subject(&backup.core, &backup.path)), details);

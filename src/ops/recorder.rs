@@ -24,6 +24,22 @@ pub(super) struct Note {
     pub(super) details: Map<String, Value>,
 }
 
+/// Where a record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// In the vault's own journal, where those look who find a vault after a kill.
+    InVault,
+    /// In the journal of this account.
+    InAccount,
+    Nowhere,
+}
+
+impl Recorded {
+    pub(super) fn is_somewhere(self) -> bool {
+        self != Recorded::Nowhere
+    }
+}
+
 /// Why a record could not be made in a vault.
 #[derive(Debug, thiserror::Error)]
 enum Unrecorded {
@@ -58,8 +74,8 @@ pub(super) fn subject(core: &PublicCore, path: &Path) -> Subject {
     Subject { bundle: core.id, sequence: core.sequence, file }
 }
 
-/// Records something about a vault, or about a bundle in a folder, which may be one. Tells whether it stands in a journal.
-pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) -> bool {
+/// Records something about a vault, or about a bundle in a folder, which may be one.
+pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) -> Recorded {
     let entry = entry(note, environment);
     let in_vault = folder.and_then(|folder| match identity_in(folder) {
         // Somebody took the record of the vault away, and the journal has nobody to tell who signs.
@@ -71,7 +87,7 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
     let instead = match in_vault {
         Some(Ok(record)) => {
             tell(folder, place, &record, environment);
-            return true;
+            return Recorded::InVault;
         }
         Some(Err(why)) => Some(why),
         None => None,
@@ -79,19 +95,19 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
     // Looking at a bundle changes nothing: where there is no vault to tell, nobody has to know.
     let is_worth_it = entry.event != Event::Verify || instead.as_ref().is_some_and(|why| !matches!(why, Unrecorded::ReadOnly));
     if !is_worth_it {
-        return false;
+        return Recorded::Nowhere;
     }
     let own = in_state_folder(&entry, environment);
     if let Ok(record) = &own {
         tell(None, None, record, environment);
     }
-    let is_recorded = own.is_ok();
+    let recorded = if own.is_ok() { Recorded::InAccount } else { Recorded::Nowhere };
     let shortfall = match (instead, own) {
-        (None, Ok(_)) => return true,
+        (None, Ok(_)) => return recorded,
         // Nothing was changed in the vault, and the record stands somewhere.
         (Some(why), Ok(_)) if entry.event == Event::Verify => {
             environment.progress.note(&format!("{NOT_IN_VAULT}: {}", chain(&why)));
-            return true;
+            return recorded;
         }
         (Some(why), Ok(_)) => format!("{NOT_IN_VAULT}: {}", chain(&why)),
         (Some(why), Err(_)) => format!("this was not recorded in the vault's journal: {}", chain(&why)),
@@ -101,18 +117,7 @@ pub(super) fn record(folder: Option<&Folder>, place: Option<&SigningKeyPlace>, n
     if !environment.shortfalls.contains(&shortfall) {
         environment.shortfalls.push(shortfall);
     }
-    is_recorded
-}
-
-/// As [`record`]; true only if it stands in the vault's own journal, where those look who find a vault after a kill.
-pub(super) fn record_in_vault(folder: &Folder, place: Option<&SigningKeyPlace>, note: Note, environment: &mut Environment) -> bool {
-    let before = environment.shortfalls.len();
-    // Elsewhere, or nowhere: either is a shortfall. One that stood there already was of an earlier record of this run.
-    record(Some(folder), place, note, environment) && environment.shortfalls[before..].is_empty() && !has_fallen_short(environment)
-}
-
-fn has_fallen_short(environment: &Environment) -> bool {
-    environment.shortfalls.iter().any(|shortfall| shortfall.starts_with(NOT_IN_VAULT))
+    recorded
 }
 
 /// Tells the hook, once the record stands. That it failed is recorded, too, and of that no hook is told.

@@ -17,7 +17,7 @@ use crate::bundle::{
 use crate::files::{FileError, Folder, Writeback};
 use crate::journal::{Event, Outcome};
 use crate::ops::progress::{Phase, Watched, go_on, heed};
-use crate::ops::recorder::{Note, record, subject};
+use crate::ops::recorder::{Note, Recorded, record, subject};
 use crate::ops::verify::open_bundle;
 use crate::ops::{Environment, Failure, SigningKeyPlace};
 
@@ -104,7 +104,7 @@ impl ExportRows {
         result
     }
 
-    fn record(&self, note: Note, environment: &mut Environment) -> bool {
+    fn record(&self, note: Note, environment: &mut Environment) -> Recorded {
         record(Folder::above(&self.bundle).ok().as_ref(), self.signing_key.as_ref(), note, environment)
     }
 
@@ -131,7 +131,7 @@ impl ExportRows {
         let chosen = self.choose(manifest)?;
         let mut opened = Opened { medium, front, unlocked };
         let intent = self.note(&opened.front.core, Outcome::Intent, &chosen.label, &json!({}));
-        if !self.record(intent, environment) {
+        if !self.record(intent, environment).is_somewhere() {
             return Err(Failure::NotAnnounced);
         }
         let all = match &self.to {

@@ -16,7 +16,7 @@ use super::record::IN_PLACE;
 use crate::database::{DatabaseError, is_new_cookie, keep_journal_mode, standing_of};
 use crate::journal::{Event, Outcome, records_in};
 use crate::ops::guard::Process;
-use crate::ops::recorder::{Note, record};
+use crate::ops::recorder::{Note, Recorded, record};
 use crate::ops::{Environment, Failure, SigningKeyPlace};
 use crate::vault::Vault;
 
@@ -109,7 +109,7 @@ impl Resolve {
             () if all(&TargetState::New) => Some(Outcome::Success),
             () => self.as_it_is.then_some(Outcome::Unknown),
         };
-        let recorded = outcome.filter(|outcome| self.record(&open, &sources, &targets, *outcome, vault, environment));
+        let recorded = outcome.filter(|outcome| self.record(&open, &sources, &targets, *outcome, vault, environment).is_somewhere());
         Resolution { open, targets, recorded }
     }
 
@@ -123,8 +123,8 @@ impl Resolve {
         let mut details = open.record.details.clone();
         details.insert("recorded_late".to_owned(), true.into());
         let note = Note { event: Event::Guard, outcome: Outcome::Unknown, subject: open.record.subject.clone(), details };
-        let is_recorded = record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
-        Resolution { open, targets: Vec::new(), recorded: is_recorded.then_some(Outcome::Unknown) }
+        let recorded = record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
+        Resolution { open, targets: Vec::new(), recorded: recorded.is_somewhere().then_some(Outcome::Unknown) }
     }
 
     fn look(&self, source: &Value, is_ready: bool) -> ResolvedTarget {
@@ -190,7 +190,7 @@ impl Resolve {
         outcome: Outcome,
         vault: &Vault,
         environment: &mut Environment,
-    ) -> bool {
+    ) -> Recorded {
         let merged = |(source, target): (&Value, &ResolvedTarget)| {
             json!({
                 "label": target.label,

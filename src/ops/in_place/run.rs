@@ -12,7 +12,7 @@ use crate::bundle::{Keyring, Kind, Label, PublicCore, SourceGap, UtcTime, read_f
 use crate::database::{Comparison, DatabaseError, InstallError, InstallReport, Standing, Way};
 use crate::journal::{Record, records_in};
 use crate::ops::progress::{Phase, go_on, heed};
-use crate::ops::recorder::{chain, record, record_in_vault, resolve_pending};
+use crate::ops::recorder::{Note, Recorded, chain, record, resolve_pending};
 use crate::ops::{Backup, BackupReport, Environment, Failure, TableHistory, TableRecord, table_histories};
 use crate::vault::Vault;
 
@@ -188,9 +188,14 @@ impl Prepared {
     }
 
     fn announce(&self, vault: &Vault, environment: &mut Environment) -> Result<(), Failure> {
-        match record_in_vault(vault.folder(), self.request.signing_key.as_ref(), self.begun(), environment) {
-            true => Ok(()),
-            false => Err(Failure::NotAnnounced),
+        self.record_in_vault(self.begun(), vault, environment)
+    }
+
+    /// Nothing goes on of which the vault's own journal does not know.
+    fn record_in_vault(&self, note: Note, vault: &Vault, environment: &mut Environment) -> Result<(), Failure> {
+        match record(Some(vault.folder()), self.request.signing_key.as_ref(), note, environment) {
+            Recorded::InVault => Ok(()),
+            Recorded::InAccount | Recorded::Nowhere => Err(Failure::NotAnnounced),
         }
     }
 
@@ -223,9 +228,7 @@ impl Prepared {
         let watched = watched_tables(&held, &past.histories);
         go_on(&progress)?;
         let ready = self.ready(&held, safety.as_ref(), &watched, &past.records);
-        if !record_in_vault(vault.folder(), self.request.signing_key.as_ref(), ready, environment) {
-            return Err(Failure::NotAnnounced);
-        }
+        self.record_in_vault(ready, vault, environment)?;
         let outcomes = self.install_all(held, &past.records, safety.as_ref(), environment);
         Ok((InPlaceReport { id: self.id.clone(), core: self.core.clone(), safety, outcomes }, watched))
     }
