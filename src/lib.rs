@@ -20,6 +20,7 @@ pub mod database;
 pub mod files;
 pub mod journal;
 pub mod ops;
+pub mod plain;
 pub mod vault;
 
 pub use bundle::{Compression, Keyring, Label, Level, TrustedSigners};

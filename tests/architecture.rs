@@ -5,19 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Room → rooms that it may import. The command line sees the library from outside, as the crate `airkeep`.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("crypto", &[]),
     ("files", &["crypto"]),
     ("bundle", &["crypto"]),
     ("database", &["files", "crypto"]),
-    ("config", &["bundle", "files"]),
+    ("plain", &["files", "crypto"]),
+    ("config", &["bundle", "database", "plain", "files"]),
     ("journal", &["bundle", "crypto", "files"]),
     ("vault", &["journal", "bundle", "crypto", "files"]),
-    ("ops", &["vault", "journal", "bundle", "database", "crypto", "files"]),
+    ("ops", &["vault", "journal", "bundle", "database", "plain", "crypto", "files"]),
 ];
 
 /// External crate → the only rooms that know it.
-const CRATES: [(&str, &[&str]); 26] = [
+const CRATES: [(&str, &[&str]); 27] = [
     ("close_fds", &["cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
@@ -26,6 +27,7 @@ const CRATES: [(&str, &[&str]); 26] = [
     ("signal_hook", &["cli"]),
     ("toml_span", &["config"]),
     ("strsim", &["config"]),
+    ("glob", &["plain"]),
     ("tar", &["bundle"]),
     ("flate2", &["bundle"]),
     ("zstd", &["bundle"]),

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 /// Wrong configurations, and the exact words behind the file's name.
-const WRONG: [(&str, &str); 34] = [
+const WRONG: [(&str, &str); 47] = [
     ("set", "1:4: not TOML: expected an equals, found eof"),
     ("set = 'a'\nset = 'b'", "2:1: not TOML: duplicate key: `set`"),
     ("[keys\n", "1:6: not TOML: expected a right bracket, found a newline"),
@@ -24,7 +24,7 @@ const WRONG: [(&str, &str); 34] = [
     ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-files'?"),
     ("[source.main]\nsqlite = 'x'", "1:2: unknown key 'source', did you mean 'sources'?"),
     ("[sources.main]\nsqlite = 'x'\nrequire = true", "3:1: unknown key 'require', did you mean 'required'?"),
-    ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, group, required, sqlite"),
+    ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, assert, check, group, required, sqlite"),
     ("set = 1", "1:7: 'set' is a number, expected text"),
     (
         "set = 'Not Allowed'",
@@ -41,7 +41,29 @@ const WRONG: [(&str, &str); 34] = [
     ("[sealing]\nbusy-timeout = '5'", "2:17: 'busy-timeout' is text, expected a number of seconds"),
     ("sources = []", "1:11: 'sources' is a list, expected a table"),
     ("[sources]\nmain = 'x'", "2:9: 'main' is text, expected a table"),
-    ("[sources.main]", "1:1: 'main' has no key 'sqlite'"),
+    ("[sources.main]", "1:1: 'main': it has none of the keys 'sqlite', 'files', 'env'"),
+    ("[sources.main]\nsqlite = 'x'\nenv = '.env'", "1:1: 'main': 'sqlite' and 'env' are two sources, each with a table of its own"),
+    (
+        "[sources.main]\nsqlite = 'x'\nassert = ['tasks']",
+        "3:12: 'assert': 'tasks' is neither a query nor a number of rows, as 'tasks >= 10000'",
+    ),
+    ("[sources.main]\nsqlit = 'x'", "2:1: unknown key 'sqlit', did you mean 'sqlite'?"),
+    ("[sources.main]\nsqlite = 'x'\ncheck = 'node mc.js'", "3:10: 'check' is text, expected a list of texts"),
+    ("[sources.main]\nsqlite = 'x'\ncheck = []", "1:1: 'check': it names no program"),
+    ("[sources.logs]\nfiles = 'logs/'", "2:10: 'files': 'logs/' names a folder; 'logs/**/*' stands for all files in it"),
+    ("[sources.logs]\nfiles = ['../x']", "2:9: 'files': '../x' leads upward with '..'"),
+    ("[sources.logs]\nfiles = []", "2:9: 'files': no pattern is given"),
+    ("[sources.logs]\nfiles = 'a*'\nnewer-than = 'week'", "3:15: 'newer-than': expected a span of time, as 12h or 7d"),
+    ("[sources.logs]\nfiles = 'a*'\nmax-size = '10 pounds'", "3:13: 'max-size': expected a number of bytes, as 500M or 20G"),
+    (
+        "[sources.logs]\nfiles = 'a*'\nredact = 'X*'",
+        "3:1: unknown key 'redact', known are: exclude, files, max-file-size, max-size, newer-than, required",
+    ),
+    ("[sources.env]\nenv = '.env'\nnewer-than = '7d'", "3:1: unknown key 'newer-than', known are: env, exclude, keep, redact, required"),
+    (
+        "[sources.\"tenants/*\"]\nfiles = 'a*'",
+        "1:1: 'tenants/*': label 'tenants/*' is not allowed: it may have a-z, 0-9, '.', '_', '-', begins with a letter or digit, and has at most 64 bytes",
+    ),
     (
         "[sources.Main]\nsqlite = 'x'",
         "1:1: 'Main': label 'Main' is not allowed: it may have a-z, 0-9, '.', '_', '-', begins with a letter or digit, and has at most 64 bytes",

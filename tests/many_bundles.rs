@@ -51,6 +51,7 @@ fn seal(home: &Home, set: &SetRef, sequence: u64, head: Option<JournalHead>, rin
         tag: None,
         note: None,
         sources: Vec::new(),
+        files: Vec::new(),
     };
     let sealed = writer.seal(manifest.encode()).unwrap();
     let file = bundle_name(&set.name, sequence, &core.created_at);

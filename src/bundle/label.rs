@@ -72,6 +72,8 @@ pub enum EntryPath {
     Schema(Label),
     /// `capsule/<label>.jsonl`
     Capsule(Label),
+    /// `files/<label>.tar`
+    Files(Label),
     /// `manifest.json`
     Manifest,
     /// `SHA256SUMS`
@@ -79,7 +81,7 @@ pub enum EntryPath {
 }
 
 impl EntryPath {
-    /// Reads one of the five forms.
+    /// Reads one of the six forms.
     pub fn parse(text: &str) -> Option<EntryPath> {
         let inner = |prefix, suffix| text.strip_prefix(prefix)?.strip_suffix(suffix).and_then(|l| Label::parse(l).ok());
         match text {
@@ -88,7 +90,8 @@ impl EntryPath {
             _ => inner("databases/", ".db")
                 .map(EntryPath::Database)
                 .or_else(|| inner("schema/", ".sql").map(EntryPath::Schema))
-                .or_else(|| inner("capsule/", ".jsonl").map(EntryPath::Capsule)),
+                .or_else(|| inner("capsule/", ".jsonl").map(EntryPath::Capsule))
+                .or_else(|| inner("files/", ".tar").map(EntryPath::Files)),
         }
     }
 }
@@ -99,6 +102,7 @@ impl fmt::Display for EntryPath {
             EntryPath::Database(label) => write!(f, "databases/{label}.db"),
             EntryPath::Schema(label) => write!(f, "schema/{label}.sql"),
             EntryPath::Capsule(label) => write!(f, "capsule/{label}.jsonl"),
+            EntryPath::Files(label) => write!(f, "files/{label}.tar"),
             EntryPath::Manifest => f.write_str("manifest.json"),
             EntryPath::Sums => f.write_str("SHA256SUMS"),
         }

@@ -37,8 +37,11 @@ pub struct Manifest {
     /// A sentence from the operator.
     #[serde(deserialize_with = "present")]
     pub note: Option<String>,
-    /// The sources in payload order.
+    /// The databases in payload order.
     pub sources: Vec<Source>,
+    /// Sets of plain files, behind them. The key is missing where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSet>,
 }
 
 /// The machine and account that made a bundle.
@@ -116,6 +119,9 @@ pub struct Source {
     pub append_only: Vec<String>,
     /// What was checked.
     pub check: Check,
+    /// What the site demanded of its content. The key is missing where it demanded nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<AssertionRecord>,
     /// The work tree that holds the file.
     #[serde(deserialize_with = "present")]
     pub git: Option<Git>,
@@ -145,6 +151,49 @@ pub struct Imported {
     pub authenticated: bool,
     /// When the file was last changed, as the file system tells.
     pub modified_at: UtcTime,
+}
+
+/// Plain files that were captured as one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSet {
+    /// Its label.
+    pub label: Label,
+    /// `files`, or `env` for files whose secrets were left out.
+    pub kind: String,
+    /// The folder that they lay below.
+    pub folder: String,
+    /// When the first of them was read.
+    pub captured_at: UtcTime,
+    /// Bytes of the stored archive.
+    pub size_bytes: u64,
+    /// SHA-256 of the stored archive.
+    pub sha256: Digest,
+    /// The files, in the order of the archive.
+    pub files: Vec<ArchivedFile>,
+    /// The work tree that holds the folder.
+    #[serde(deserialize_with = "present")]
+    pub git: Option<Git>,
+}
+
+/// One file of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedFile {
+    /// Its path from the folder of the set on.
+    pub path: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of its content, as it is stored.
+    pub sha256: Digest,
+    /// When it was changed last.
+    pub modified_at: UtcTime,
+    /// Its permission bits, four octal digits.
+    pub mode: String,
+    /// Whether it was written to while it was read, each time that was tried. The key is missing where it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changed: bool,
+    /// In an env file: values and lines that were left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<u64>,
 }
 
 /// How a source was read.
@@ -214,6 +263,18 @@ pub struct Check {
     pub messages: Vec<String>,
 }
 
+/// A demand of the site, and whether the content met it when it was captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssertionRecord {
+    /// The demand, as it was written.
+    pub assertion: String,
+    /// Whether it held; unknown if it could not be asked.
+    #[serde(deserialize_with = "present")]
+    pub holds: Option<bool>,
+    /// What was found, or why nothing was.
+    pub found: String,
+}
+
 /// State of a git work tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Git {
@@ -235,6 +296,11 @@ impl std::fmt::Display for Migrations {
 }
 
 impl Manifest {
+    /// The labels of all that is in the bundle.
+    pub fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.sources.iter().map(|source| &source.label).chain(self.files.iter().map(|set| &set.label))
+    }
+
     /// The bytes to store.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("the manifest has only text, numbers, arrays and objects");
@@ -258,7 +324,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// For each source in turn its database, its schema and its capsule, if it has them; then manifest and sums, and nothing else.
+    /// For each source in turn its database, its schema and its capsule, if it has them; for each set of files its archive; then manifest and
+    /// sums, and nothing else.
     fn check_entries(&self, entries: &[Entry]) -> Result<(), &'static str> {
         let mut labels = HashSet::new();
         let mut rest = entries.iter();
@@ -284,6 +351,14 @@ impl Manifest {
                 if !is_its_own {
                     return Err("sources");
                 }
+            }
+        }
+        for set in &self.files {
+            let entry = rest.next().ok_or("files")?;
+            let is_its_own =
+                entry.path == EntryPath::Files(set.label.clone()) && entry.sha256 == set.sha256 && entry.size == set.size_bytes;
+            if !is_its_own || !labels.insert(&set.label) {
+                return Err("files");
             }
         }
         let has_ended = rest.all(|entry| matches!(entry.path, EntryPath::Manifest | EntryPath::Sums));

@@ -3,6 +3,7 @@
 //! Each file of this room mirrors a section of that document. Nothing here knows paths, clocks or terminals: a writer gets something to
 //! write to, a reader a [`Medium`], both get keys and randomness handed in.
 
+mod archive;
 mod codec;
 mod core;
 mod cursor;
@@ -32,6 +33,7 @@ mod values;
 mod walk;
 mod writer;
 
+pub use archive::{ArchiveWriter, read_archive};
 pub use codec::{Codec, CodecError, Compression, CompressionError};
 pub use core::{CoreFacts, JournalHead, Kind, Predecessor, PublicCore, SetRef};
 pub use error::{BundleError, Damage, Finding};
@@ -44,7 +46,8 @@ pub use index::Entry;
 pub use label::{EntryPath, Label, NameError, SetName};
 pub use level::Level;
 pub use manifest::{
-    CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Imported, LogicalHash, Manifest, Migrations, SchemaRef, Source, Table, Tool,
+    ArchivedFile, AssertionRecord, CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, FileSet, Git, Host, Imported, LogicalHash, Manifest,
+    Migrations, SchemaRef, Source, Table, Tool,
 };
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};

@@ -57,7 +57,18 @@ fn manifest(bundle: Id, sources: Vec<Source>) -> Manifest {
     let host = Host { name: "h".into(), os: "linux".into(), arch: "x".into(), user: "u".into(), uid: 0 };
     let tool = Tool { name: "airkeep".into(), version: "0".into(), sqlite: "3".into() };
     let started_at = UtcTime::parse("2026-11-20T23:18:20Z").unwrap();
-    Manifest { format: MANIFEST_FORMAT.into(), bundle, host, tool, started_at, duration_ms: 1, tag: None, note: None, sources }
+    Manifest {
+        format: MANIFEST_FORMAT.into(),
+        bundle,
+        host,
+        tool,
+        started_at,
+        duration_ms: 1,
+        tag: None,
+        note: None,
+        sources,
+        files: Vec::new(),
+    }
 }
 
 fn source(label: Label, size_bytes: u64, sha256: crate::crypto::Digest) -> Source {
@@ -83,6 +94,7 @@ fn source(label: Label, size_bytes: u64, sha256: crate::crypto::Digest) -> Sourc
         schema: None,
         tables: Vec::new(),
         append_only: Vec::new(),
+        assertions: Vec::new(),
         check: Check { kind: "none".into(), verdict: "unchecked".into(), messages: Vec::new() },
         git: None,
         gap: None,

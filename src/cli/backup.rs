@@ -136,6 +136,7 @@ pub fn render(report: BackupReport, compression: Compression) -> Report {
     let json = json!({
         "bundle": bundle,
         "sources": json::sources(&report.manifest),
+        "files": json::file_sets(&report.manifest),
         "level": report.level,
         "compression": compression.to_string(),
         "new_vault": report.is_new_vault,
@@ -164,6 +165,12 @@ fn text(report: &BackupReport, compression: Compression) -> String {
             kind => format!("{kind} check: {}", source.check.verdict),
         };
         let _ = writeln!(text, "captured  {}: {}, {tables}, {rows}{uncounted}, {check}", source.label, screen::size(source.size_bytes));
+    }
+    for set in &report.manifest.files {
+        let count = screen::count(set.files.len() as u64, "file");
+        let redacted: u64 = set.files.iter().filter_map(|file| file.redacted).sum();
+        let redacted = if set.kind == "env" { format!(", {} left out", screen::count(redacted, "secret")) } else { String::new() };
+        let _ = writeln!(text, "captured  {}: {}, {count}{redacted}", set.label, screen::size(set.size_bytes));
     }
     let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
     let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);

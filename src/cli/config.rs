@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use airkeep::config::{Config, Expanded, SourceConfig};
+use airkeep::config::{Config, Expanded, FilesConfig, SourceConfig, SourceKind};
+use airkeep::plain::Found;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -75,9 +76,24 @@ impl Arguments {
 fn problems(source: &SourceConfig, expanded: &Expanded) -> Vec<String> {
     let missing = expanded.found.iter().filter(|(_, path)| !path.is_file());
     let missing = missing.map(|(label, path)| format!("source '{label}': '{}' does not exist", path.display()));
+    if let SourceKind::Files(files) = &source.kind {
+        return plain_problems(&source.name, files);
+    }
     let empty = expanded.found.is_empty() && expanded.refused.is_empty();
     let empty = empty.then(|| format!("source '{}': no file fits its pattern", source.name));
     missing.chain(expanded.refused.iter().map(|text| format!("source '{}': {text}", source.name))).chain(empty).collect()
+}
+
+fn plain_problems(name: &str, files: &FilesConfig) -> Vec<String> {
+    let found = find(files);
+    let empty = !found.has_any && found.refused.is_empty();
+    let empty = empty.then(|| format!("source '{name}': no file fits its patterns"));
+    found.refused.iter().map(|text| format!("source '{name}': {text}")).chain(empty).collect()
+}
+
+/// What patterns stand for now. What a backup leaves out silently (databases that are sources, the vault, keys) is in it.
+fn find(files: &FilesConfig) -> Found {
+    files.selection.find(std::time::SystemTime::now(), &|_, _| false)
 }
 
 fn shown(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> String {
@@ -100,6 +116,12 @@ fn shown(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> String {
             let required = if source.required { ", required" } else { "" };
             row("source", &format!("{label}: {}{required}", path.display()));
         }
+        if let SourceKind::Files(files) = &source.kind {
+            let (found, required) = (find(files), if source.required { ", required" } else { "" });
+            let count = screen::count(found.files.len() as u64, "file");
+            let folder = files.selection.patterns.folder().display();
+            row("source", &format!("{}: {count} in {folder}, {}{required}", source.name, screen::size(found.size_bytes())));
+        }
     }
     text
 }
@@ -108,7 +130,12 @@ fn object(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> Value {
     let source = |(source, expanded): &(&SourceConfig, Expanded)| {
         let databases: Vec<Value> =
             expanded.found.iter().map(|(label, path)| json!({ "label": label, "path": path.to_string_lossy() })).collect();
-        json!({ "name": source.name, "required": source.required, "append_only": source.append_only, "databases": databases })
+        let append_only = source.sqlite().map_or(&[][..], |sqlite| &sqlite.append_only);
+        let mut object = json!({ "name": source.name, "required": source.required, "append_only": append_only, "databases": databases });
+        if let SourceKind::Files(files) = &source.kind {
+            object["files"] = find(files).files.iter().map(|file| file.path.to_string_lossy()).collect();
+        }
+        object
     };
     json!({
         "path": config.path.to_string_lossy(),

@@ -8,7 +8,8 @@ use airkeep::bundle::BundleError;
 use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
-use airkeep::ops::ImportFault;
+use airkeep::ops::{FilesFault, ImportFault};
+use airkeep::plain::PlainFileError;
 use airkeep::vault::VaultError;
 
 use super::signals;
@@ -197,12 +198,15 @@ impl Exit {
             | Failure::EmptyVault { .. }
             | Failure::NotAVault { .. }
             | Failure::NothingCaptured
+            | Failure::Files { source: FilesFault::NoneFits { .. }, .. }
             | Failure::NoSuchBundle { .. }
             | Failure::NoGap { .. }
             | Failure::NotSafety { .. }
             | Failure::NoGapTable { .. }
             | Failure::NoLabel { .. } => Exit::NotFound,
-            Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
+            Failure::Files { source: FilesFault::File(PlainFileError::File(error)), .. } => Exit::of_file(error),
+            Failure::Archive { .. } => Exit::Integrity,
+            Failure::Files { .. } | Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
             Failure::Dump { source, .. } => Exit::of_dump(source),
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
             Failure::Journal(JournalError::Damaged { .. }) => Exit::Chain,

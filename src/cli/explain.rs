@@ -8,7 +8,8 @@ use airkeep::bundle::{BundleError, Check, Finding, Source};
 use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
-use airkeep::ops::ImportFault;
+use airkeep::ops::{FilesFault, ImportFault};
+use airkeep::plain::PlainFileError;
 use airkeep::vault::VaultError;
 use clap::error::{ContextKind, ContextValue};
 
@@ -61,6 +62,8 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::OtherKeys { .. } => Some("check for a typing error; if the keys were changed on purpose: 'airkeep backup --new-keys'"),
         Failure::Seal { source, .. } | Failure::ReadBack { source, .. } => bundle_hint(source, true),
         Failure::Bundle { source, .. } => bundle_hint(source, false),
+        Failure::Files { source, .. } => files_hint(source),
+        Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
         Failure::Damaged { has_several: true, .. } => {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")
@@ -135,6 +138,19 @@ fn source_hint(error: &DatabaseError) -> Option<&'static str> {
         DatabaseError::Replaced { .. } => Some("see who replaces the file, then run it again"),
         DatabaseError::Scratch(_) => Some("name a folder with enough space: --scratch DIR"),
         _ => None,
+    }
+}
+
+fn files_hint(fault: &FilesFault) -> Option<&'static str> {
+    match fault {
+        FilesFault::NoneFits { .. } => Some("'airkeep config show' tells what patterns stand for"),
+        FilesFault::TooLarge { .. } => Some("allow more with 'max-size', or leave some out with 'exclude', 'newer-than', 'max-file-size'"),
+        FilesFault::TooMany { .. } => Some("divide it into several sources"),
+        FilesFault::Refused { .. } | FilesFault::NotEnv { .. } | FilesFault::File(PlainFileError::Database { .. }) => {
+            Some("leave it out with 'exclude'; without 'required' the rest is sealed")
+        }
+        FilesFault::File(PlainFileError::File(error)) => file_hint(error),
+        FilesFault::File(PlainFileError::Scratch(_)) => None,
     }
 }
 

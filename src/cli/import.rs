@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", env = "AIRKEEP_VAULT", default_value = "airkeep-vault")]
     vault: PathBuf,
     /// What one file may unpack to, in bytes or with K, M, G, T (default: 100 times its size, and always 1G)
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = airkeep::config::parse_size)]
     max_size: Option<u64>,
     /// How frames are compressed: gzip[:1-9], zstd[:1-19] or none; stock gzip opens the first, the zstd program the second
     #[arg(long, value_name = "CODEC", default_value_t = Compression::DEFAULT)]
@@ -147,20 +147,6 @@ fn labelled(text: &OsString) -> Result<OldBackup, Explained> {
     }
 }
 
-/// Reads a number of bytes, with a binary unit behind it or without.
-fn size(text: &str) -> Result<u64, String> {
-    let (digits, shift) = match text.char_indices().next_back() {
-        Some((at, 'K' | 'k')) => (&text[..at], 10),
-        Some((at, 'M' | 'm')) => (&text[..at], 20),
-        Some((at, 'G' | 'g')) => (&text[..at], 30),
-        Some((at, 'T' | 't')) => (&text[..at], 40),
-        _ => (text, 0),
-    };
-    let number: Option<u64> = digits.parse().ok().filter(|&number| number > 0);
-    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| "expected a number of bytes, as 500M or 20G".to_owned())
-}
-
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep import old/app.db.gz\n  airkeep import --as main=app-2024.db --as audit=audit.db.gz --key-file backup.key\n  \
@@ -173,14 +159,6 @@ fn after_help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in [("1", 1), ("2k", 2048), ("500M", 500 << 20), ("20G", 20 << 30), ("1T", 1 << 40)] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        assert!(["", "0", "G", "-1", "1.5G", "20000000T", "1P", "1 G"].iter().all(|text| size(text).is_err()));
-    }
 
     #[test]
     fn a_label_has_to_be_there() {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use airkeep::bundle::{Manifest, Source};
+use airkeep::bundle::{FileSet, Manifest, Source};
 use airkeep::inspect;
 use airkeep::ops::Facts;
 use clap::Args;
@@ -43,6 +43,7 @@ impl Arguments {
         let facts = inspect(&self.bundle, &ring)?;
         let mut json = json!({
             "sources": null,
+            "files": null,
             "bundle": json::bundle(&facts.path, facts.size_bytes, &facts.core),
             "generation": facts.generation,
             "slots": facts.slots,
@@ -51,6 +52,7 @@ impl Arguments {
         });
         if let Some(manifest) = &facts.manifest {
             json["sources"] = json::sources(manifest);
+            json["files"] = json::file_sets(manifest);
             json["host"] = json!(manifest.host);
             json["tool"] = json!(manifest.tool);
             json["started_at"] = json!(manifest.started_at);
@@ -114,6 +116,23 @@ fn manifest_text(text: &mut String, manifest: &Manifest) {
     for source in &manifest.sources {
         source_text(text, source);
     }
+    for set in &manifest.files {
+        files_text(text, set);
+    }
+}
+
+fn files_text(text: &mut String, set: &FileSet) {
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12} {}", screen::escape(&value));
+    };
+    row("\nsource", set.label.to_string());
+    row("  path", set.folder.clone());
+    row("  captured", format!("{}, {}", set.captured_at, if set.kind == "env" { "env files, secrets left out" } else { "plain files" }));
+    for file in &set.files {
+        let redacted = file.redacted.map_or(String::new(), |count| format!(", {} left out", screen::count(count, "secret")));
+        let changed = if file.changed { ", written to while it was read" } else { "" };
+        row("  file", format!("{}: {}, changed {}{redacted}{changed}", file.path, screen::size(file.size_bytes), file.modified_at));
+    }
 }
 
 fn source_text(text: &mut String, source: &Source) {
@@ -145,6 +164,14 @@ fn source_text(text: &mut String, source: &Source) {
     row("check", format!("{}: {}", source.check.kind, source.check.verdict));
     for message in &source.check.messages {
         row("", message.clone());
+    }
+    for asserted in &source.assertions {
+        let word = match asserted.holds {
+            Some(true) => "holds",
+            Some(false) => "does not hold",
+            None => "could not be asked",
+        };
+        row("demand", format!("{} {word}: {}", asserted.assertion, asserted.found));
     }
     if let Some(git) = &source.git {
         let state = match git.dirty {

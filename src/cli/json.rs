@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use airkeep::bundle::{Finding, Manifest, PublicCore, Source};
+use airkeep::bundle::{FileSet, Finding, Manifest, PublicCore, Source};
 use serde_json::{Map, Value, json};
 
 use super::explain::{self, Explained};
@@ -72,6 +72,16 @@ pub fn source(source: &Source) -> Value {
     let mut value = json!(source);
     value["tables"] = source.tables.iter().map(|table| (table.name.clone(), json!(table.rows))).collect::<Map<_, _>>().into();
     value
+}
+
+/// The member `files`: the manifest's sets of plain files.
+pub fn file_sets(manifest: &Manifest) -> Value {
+    manifest.files.iter().map(file_set).collect()
+}
+
+/// One set of plain files.
+pub fn file_set(set: &FileSet) -> Value {
+    json!(set)
 }
 
 /// One member of `findings`.

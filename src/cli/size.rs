@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use airkeep::ops::{Facts, SizeReport, measure, measure_vault, source_bytes};
+use airkeep::Label;
+use airkeep::ops::{Facts, SizeReport, measure, measure_vault, sizes, source_bytes};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -62,7 +63,7 @@ impl Arguments {
 }
 
 fn object(facts: &Facts) -> Value {
-    let source = |source: &airkeep::bundle::Source| json!({ "label": source.label, "size_bytes": source.size_bytes });
+    let source = |(label, size_bytes): (&Label, u64)| json!({ "label": label, "size_bytes": size_bytes });
     json!({
         "path": facts.path.to_string_lossy(),
         "id": facts.core.id,
@@ -73,7 +74,7 @@ fn object(facts: &Facts) -> Value {
         "size_bytes": facts.size_bytes,
         "source_bytes": source_bytes(facts),
         "percent": percent(facts.size_bytes, source_bytes(facts)),
-        "sources": facts.manifest.as_ref().map(|manifest| manifest.sources.iter().map(source).collect::<Vec<_>>()),
+        "sources": facts.manifest.as_ref().map(|manifest| sizes(manifest).map(source).collect::<Vec<_>>()),
     })
 }
 

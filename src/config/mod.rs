@@ -8,13 +8,15 @@ mod error;
 mod reader;
 mod sources;
 mod starter;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{ConfigError, Problem};
-pub use sources::{Expanded, Location, SourceConfig};
+pub use sources::{Expanded, FilesConfig, Location, SourceConfig, SourceKind, SqliteConfig};
 pub use starter::starter;
+pub use values::{parse_size, parse_span};
 
 use crate::bundle::{Compression, SetName};
 use crate::files::{FileError, require_trusted_file};

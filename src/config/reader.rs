@@ -133,14 +133,47 @@ impl<'t> Table<'t> {
 
     /// A list of texts; a single one may stand without brackets.
     pub(super) fn texts(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
-        let Some(mut value) = self.take(key) else { return Ok(Vec::new()) };
-        let items = match value.take() {
-            ValueInner::String(text) => return Ok(vec![text.into_owned()]),
-            ValueInner::Array(items) => items,
+        Ok(self.spanned_texts(key)?.0)
+    }
+
+    /// As [`Table::texts`], with the place.
+    pub(super) fn spanned_texts(&mut self, key: &'static str) -> Result<(Vec<String>, Span), ConfigError> {
+        let Some(mut value) = self.take(key) else { return Ok((Vec::new(), self.span)) };
+        let texts = match value.take() {
+            ValueInner::String(text) => vec![(text.into_owned(), value.span)],
+            ValueInner::Array(items) => self.items(key, items)?,
             other => return Err(self.wrong(value.span, key, "text or a list of texts", &other)),
         };
+        Ok((texts.into_iter().map(|(text, _)| text).collect(), value.span))
+    }
+
+    /// A list of texts, each of which is read further; a single one may stand without brackets.
+    pub(super) fn parsed_list<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Some(mut value) = self.take(key) else { return Ok(Vec::new()) };
+        let texts = match value.take() {
+            ValueInner::String(text) => vec![(text.into_owned(), value.span)],
+            ValueInner::Array(items) => self.items(key, items)?,
+            other => return Err(self.wrong(value.span, key, "text or a list of texts", &other)),
+        };
+        texts.into_iter().map(|(text, span)| parse(&text).map_err(|error| self.illegal(span, key, error))).collect()
+    }
+
+    /// A list of texts that must have its brackets.
+    pub(super) fn list(&mut self, key: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(mut value) = self.take(key) else { return Ok(None) };
+        match value.take() {
+            ValueInner::Array(items) => Ok(Some(self.items(key, items)?.into_iter().map(|(text, _)| text).collect())),
+            other => Err(self.wrong(value.span, key, "a list of texts", &other)),
+        }
+    }
+
+    fn items(&self, key: &'static str, items: Vec<Value<'t>>) -> Result<Vec<(String, Span)>, ConfigError> {
         let text = |mut item: Value<'t>| match item.take() {
-            ValueInner::String(text) => Ok(text.into_owned()),
+            ValueInner::String(text) => Ok((text.into_owned(), item.span)),
             other => Err(self.wrong(item.span, key, "text", &other)),
         };
         items.into_iter().map(text).collect()
@@ -156,7 +189,22 @@ impl<'t> Table<'t> {
     }
 
     pub(super) fn resolve(&self, text: &str) -> PathBuf {
-        self.reader.path.parent().unwrap_or(Path::new("/")).join(text)
+        self.folder().join(text)
+    }
+
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        self.reader.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.content.contains_key(key)
+    }
+
+    /// Makes a key known, whatever it says.
+    pub(super) fn expect(&mut self, key: &'static str) {
+        self.take(key);
     }
 
     /// A table in this one.

@@ -1,6 +1,12 @@
-//! What is backed up: databases by path, by URL, or by a pattern for tenants.
+//! What is backed up: databases, plain files, env files.
 
-use std::path::{Path, PathBuf};
+mod files;
+mod sqlite;
+
+use std::path::PathBuf;
+
+pub use files::FilesConfig;
+pub use sqlite::{Expanded, Location, SqliteConfig};
 
 use super::ConfigError;
 use super::reader::Table;
@@ -11,44 +17,45 @@ use crate::bundle::Label;
 pub struct SourceConfig {
     /// A label, or `tenants/*`.
     pub name: String,
-    /// Where it is.
-    pub location: Location,
     /// Whether a backup without it is a failure.
     pub required: bool,
-    /// The group that is captured in one cut.
-    pub group: Option<String>,
-    /// Tables that only grow, or a file ending in `.json` that lists them.
-    pub append_only: Vec<String>,
+    /// What it is.
+    pub kind: SourceKind,
 }
 
-/// Where a source is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// One database.
-    Path {
-        /// Its label.
-        label: Label,
-        /// Its path.
-        path: PathBuf,
-    },
-    /// Each file of a folder whose name fits.
-    Pattern {
-        /// The folder.
-        folder: PathBuf,
-        /// What the name begins with.
-        prefix: String,
-        /// What it ends with.
-        suffix: String,
-    },
+/// What a source is.
+#[derive(Debug, Clone)]
+pub enum SourceKind {
+    /// Databases.
+    Sqlite(SqliteConfig),
+    /// Plain files, or env files.
+    Files(FilesConfig),
 }
 
-/// What stands behind a source at this moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expanded {
-    /// Label and path of each database.
-    pub found: Vec<(Label, PathBuf)>,
-    /// Files that fit and whose names cannot become labels, and folders that cannot be read.
-    pub refused: Vec<String>,
+impl SourceConfig {
+    /// The databases behind it; none behind plain files.
+    #[must_use]
+    pub fn expand(&self) -> Expanded {
+        match &self.kind {
+            SourceKind::Sqlite(sqlite) => sqlite.expand(),
+            SourceKind::Files(_) => Expanded::default(),
+        }
+    }
+
+    /// Databases, if it is such.
+    #[must_use]
+    pub fn sqlite(&self) -> Option<&SqliteConfig> {
+        match &self.kind {
+            SourceKind::Sqlite(sqlite) => Some(sqlite),
+            SourceKind::Files(_) => None,
+        }
+    }
+
+    /// Where the database of a label belongs, if it is one of this source.
+    #[must_use]
+    pub fn path_of(&self, label: &Label) -> Option<PathBuf> {
+        self.sqlite()?.path_of(label)
+    }
 }
 
 pub(super) fn read(table: Option<Table<'_>>) -> Result<Vec<SourceConfig>, ConfigError> {
@@ -57,87 +64,31 @@ pub(super) fn read(table: Option<Table<'_>>) -> Result<Vec<SourceConfig>, Config
 }
 
 fn source(mut table: Table<'_>) -> Result<SourceConfig, ConfigError> {
-    let (text, span) = table.spanned_text("sqlite")?.ok_or_else(|| table.missing("sqlite"))?;
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| table.has(kind)).collect();
     let name = table.name.clone();
-    let path = path_of(&text).map_err(|why| table.illegal(span, "sqlite", why))?;
-    let location = location(&name, &table.resolve(&path)).map_err(|why| table.illegal(table.span, &name, why))?;
+    let kind = match kinds[..] {
+        ["sqlite"] => SourceKind::Sqlite(sqlite::read(&mut table)?),
+        ["files"] => SourceKind::Files(files::read_files(&mut table)?),
+        ["env"] => SourceKind::Files(files::read_env(&mut table)?),
+        [] => return Err(without_kind(table)),
+        [first, second, ..] => {
+            return Err(table.illegal(
+                table.span,
+                &name,
+                format!("'{first}' and '{second}' are two sources, each with a table of its own"),
+            ));
+        }
+        [_] => unreachable!("these are the kinds"),
+    };
     let required = table.flag("required")?.unwrap_or(false);
-    let append_only = table.texts("append-only")?;
-    let append_only = append_only.into_iter().map(|text| match text.ends_with(".json") {
-        true => table.resolve(&text).to_string_lossy().into_owned(),
-        false => text,
-    });
-    let append_only = append_only.collect();
-    let group = table.text("group")?;
-    let source = SourceConfig { name, location, required, group, append_only };
-    table.finish().map(|()| source)
+    table.finish().map(|()| SourceConfig { name, required, kind })
 }
 
-fn location(name: &str, path: &Path) -> Result<Location, String> {
-    let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-    match (name == TENANTS, file.split_once('*')) {
-        (true, Some((_, rest))) if rest.contains('*') => Err("a pattern has one '*'".to_owned()),
-        (true, Some((prefix, suffix))) => {
-            let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-            Ok(Location::Pattern { folder, prefix: prefix.to_owned(), suffix: suffix.to_owned() })
-        }
-        (true, None) => Err(format!("the path of '{TENANTS}' needs a '*' in the file's name, which becomes the label")),
-        (false, Some(_)) => Err(format!("a pattern needs the name \"{TENANTS}\"")),
-        (false, None) => Label::parse(name).map(|label| Location::Path { label, path: path.to_owned() }).map_err(|error| error.to_string()),
-    }
+/// A key that is misspelt tells more than one that is missing.
+fn without_kind(mut table: Table<'_>) -> ConfigError {
+    let error = table.illegal(table.span, &table.name, "it has none of the keys 'sqlite', 'files', 'env'");
+    KINDS.into_iter().chain(["required"]).for_each(|key| table.expect(key));
+    table.finish().err().unwrap_or(error)
 }
 
-/// Takes the path out of a URL as applications write it (`file:…`, `sqlite:…`), or the text as it is.
-fn path_of(text: &str) -> Result<String, String> {
-    let scheme = ["sqlite", "sqlite3", "file"].into_iter().find_map(|scheme| text.strip_prefix(scheme)?.strip_prefix(':'));
-    let Some(rest) = scheme else { return Ok(text.to_owned()) };
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    // Libraries do not agree on what three slashes mean; a path after "//" begins with the host.
-    let path = match path.strip_prefix("//") {
-        Some(rest) if rest.starts_with('/') && text.starts_with("sqlite") => {
-            return Err(format!("'{text}' means 'relative' to some libraries and 'absolute' to others; write the path"));
-        }
-        Some(rest) => rest,
-        None => path,
-    };
-    match path {
-        "" | ":memory:" => Err(format!("'{text}' names no file")),
-        path => Ok(path.to_owned()),
-    }
-}
-
-impl SourceConfig {
-    /// The databases behind it.
-    #[must_use]
-    pub fn expand(&self) -> Expanded {
-        match &self.location {
-            Location::Path { label, path } => Expanded { found: vec![(label.clone(), path.clone())], refused: Vec::new() },
-            Location::Pattern { folder, prefix, suffix } => tenants(folder, prefix, suffix),
-        }
-    }
-}
-
-fn tenants(folder: &Path, prefix: &str, suffix: &str) -> Expanded {
-    let mut expanded = Expanded { found: Vec::new(), refused: Vec::new() };
-    let listing = match std::fs::read_dir(folder) {
-        Ok(listing) => listing,
-        Err(error) => {
-            expanded.refused.push(format!("cannot list '{}': {error}", folder.display()));
-            return expanded;
-        }
-    };
-    for entry in listing.flatten() {
-        let file = entry.file_name();
-        let Some(slug) = file.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)) else { continue };
-        // Only what may be a label: a slug cannot lead out of its folder.
-        match Label::parse(&format!("tenants/{slug}")) {
-            Ok(label) => expanded.found.push((label, entry.path())),
-            Err(_) => expanded.refused.push(format!("'{}' cannot become a label", entry.path().display())),
-        }
-    }
-    expanded.found.sort();
-    expanded.refused.sort();
-    expanded
-}
-
-const TENANTS: &str = "tenants/*";
+const KINDS: [&str; 3] = ["sqlite", "files", "env"];

@@ -8,6 +8,7 @@
 //! both are taken away again if nobody else came meanwhile. Where somebody else was there and left while we read, their WAL stays,
 //! as after a crash, and the next program that opens the database takes it in. The database file itself is never written.
 
+mod assertion;
 mod bounds;
 mod capture;
 mod check;
@@ -36,6 +37,7 @@ mod source;
 mod sql;
 mod vfs;
 
+pub use assertion::{Asserted, Assertion};
 pub use bounds::Cancelled;
 pub use capture::{Capture, Moment};
 pub use check::{CheckKind, CheckReport, Verdict, check, check_until};

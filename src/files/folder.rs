@@ -78,12 +78,22 @@ impl Folder {
             Err(rustix::io::Errno::EXIST) => false,
             Err(source) => return Err(FileError::on("make folder", &path)(source)),
         };
+        let folder = self.open_folder(name)?;
+        if is_new {
+            rustix::fs::fchmod(&*folder.descriptor, Mode::RWXU).map_err(FileError::on("set the mode of", &path))?;
+        }
+        Ok((folder, is_new))
+    }
+
+    /// Opens a folder in this one. Links are not followed.
+    ///
+    /// # Errors
+    /// Missing, a link or another thing of that name, no permission.
+    pub fn open_folder(&self, name: &str) -> Result<Folder, FileError> {
+        let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&*self.descriptor, name, flags, Mode::empty()).map_err(FileError::on("open folder", &path))?;
-        if is_new {
-            rustix::fs::fchmod(&opened, Mode::RWXU).map_err(FileError::on("set the mode of", &path))?;
-        }
-        Ok((Folder { path, descriptor: Arc::new(opened) }, is_new))
+        Ok(Folder { path, descriptor: Arc::new(opened) })
     }
 
     /// Whether the folder has an entry of this name, of any kind.

@@ -13,13 +13,13 @@ use super::progress::{go_on, heed};
 use super::record::backup_details;
 use super::recorder::{Note, chain, record, resolve_pending, subject};
 use super::seal::{LiveFiles, Origin, SealedBundle, Sealer};
-use super::{Environment, Failure, SigningKeyPlace};
+use super::{Environment, Failure, FileSource, SigningKeyPlace};
 use crate::bundle::{
     Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Predecessor, PublicCore, RECOVER_TEXT, SetName,
     read_front,
 };
 use crate::crypto::{Digest, SigningKey, random};
-use crate::database::{CheckKind, DatabaseError, PagePreference};
+use crate::database::{Assertion, CheckKind, DatabaseError, PagePreference};
 use crate::journal::{Event, Journal, Outcome, records_in};
 use crate::vault::{Pending, Vault, bundle_name, write_sidecar};
 
@@ -44,8 +44,12 @@ pub struct SourceGroup {
 /// A request for one bundle. Everything but sources and vault has a sensible default.
 #[derive(Debug, Clone)]
 pub struct Backup {
-    /// What to capture, in this order.
+    /// Databases to capture, in this order.
     pub sources: Vec<SourceSpec>,
+    /// Sets of plain files to capture behind them.
+    pub files: Vec<FileSource>,
+    /// Files that no set takes, though its patterns may fit them: keys.
+    pub private: Vec<PathBuf>,
     /// Sources without which the others are sealed all the same, and the bundle is told to be incomplete.
     pub optional: Vec<Label>,
     /// Sources that are captured in one cut.
@@ -80,6 +84,8 @@ pub struct Backup {
     pub new_keys: bool,
     /// Tables that only grow; those that were watched at the last backup are watched in any case.
     pub append_only: Vec<AppendOnly>,
+    /// What is demanded of the content of a source. One that does not meet it is sealed all the same, and told.
+    pub assertions: Vec<(Label, Assertion)>,
     /// Where the signing key is, for a vault that has a signer.
     pub signing_key: Option<SigningKeyPlace>,
 }
@@ -112,6 +118,8 @@ impl Backup {
     pub fn new(sources: Vec<SourceSpec>, vault: impl Into<PathBuf>) -> Backup {
         Backup {
             sources,
+            files: Vec::new(),
+            private: Vec::new(),
             optional: Vec::new(),
             groups: Vec::new(),
             vault: vault.into(),
@@ -129,6 +137,7 @@ impl Backup {
             accept_corrupt: false,
             new_keys: false,
             append_only: Vec::new(),
+            assertions: Vec::new(),
             signing_key: None,
         }
     }
@@ -169,10 +178,13 @@ impl Backup {
     /// # Errors
     /// [`Failure::DoubleLabel`], or [`Failure::Source`] for a missing file.
     pub fn check_sources(&self) -> Result<(), Failure> {
-        for (place, source) in self.sources.iter().enumerate() {
-            if self.sources[..place].iter().any(|other| other.label == source.label) {
-                return Err(Failure::DoubleLabel { label: source.label.clone() });
+        let labels = || self.sources.iter().map(|source| &source.label).chain(self.files.iter().map(|set| &set.label));
+        for (place, label) in labels().enumerate() {
+            if labels().take(place).any(|other| other == label) {
+                return Err(Failure::DoubleLabel { label: label.clone() });
             }
+        }
+        for source in &self.sources {
             if let Err(error) = source.path.metadata()
                 && error.kind() == std::io::ErrorKind::NotFound
                 && !self.optional.contains(&source.label)

@@ -9,7 +9,7 @@ use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
 
-use super::{CapsuleFault, CommandFailure, ImportFault, SigningKeyFault};
+use super::{CapsuleFault, CommandFailure, FilesFault, ImportFault, SigningKeyFault};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,22 @@ pub enum Failure {
         label: Label,
         /// Why.
         source: DatabaseError,
+    },
+    /// A set of files could not be captured.
+    #[error("cannot back up '{label}'")]
+    Files {
+        /// Its label.
+        label: Label,
+        /// Why.
+        source: FilesFault,
+    },
+    /// The archive of a set of files, which is as it was sealed, is not what the manifest says.
+    #[error("cannot unpack '{label}'")]
+    Archive {
+        /// Its label.
+        label: Label,
+        /// Why.
+        source: std::io::Error,
     },
     /// An old backup could not be adopted.
     #[error("cannot import '{}'", path.display())]

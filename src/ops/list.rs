@@ -195,7 +195,9 @@ impl Collected {
 fn recorded(record: &Record, id: Id, sequence: u64) -> Listed {
     let details = &record.details;
     let sources = details.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
-    let words = |name: &str| sources.iter().filter_map(|source| Some(source.get(name)?.as_str()?.to_owned())).collect::<Vec<_>>();
+    let files = details.get("files").and_then(Value::as_array).cloned().unwrap_or_default();
+    let words =
+        |name: &str| sources.iter().chain(&files).filter_map(|source| Some(source.get(name)?.as_str()?.to_owned())).collect::<Vec<_>>();
     let verdicts = words("verdict");
     let worst = ["corrupt", "unchecked", "violations"].into_iter().find(|word| verdicts.iter().any(|verdict| verdict == word));
     Listed {

@@ -6,10 +6,11 @@ use super::environment::utc;
 use super::git;
 use super::{BackupReport, TableRecord};
 use crate::bundle::{
-    CaptureMethod, Check, Imported, Label, LogicalHash, Manifest, Migrations, PublicCore, SchemaRef, Source, SourceGap, Table, Tool,
+    AssertionRecord, CaptureMethod, Check, FileSet, Imported, Label, LogicalHash, Manifest, Migrations, PublicCore, SchemaRef, Source,
+    SourceGap, Table, Tool,
 };
 use crate::crypto::Digest;
-use crate::database::{Ledger, SourceFacts, TableHash};
+use crate::database::{Asserted, Ledger, SourceFacts, TableHash};
 
 /// A source that went into the bundle.
 pub(super) struct Captured {
@@ -23,11 +24,14 @@ pub(super) struct Captured {
     pub(super) gap: Option<SourceGap>,
     /// The old backup that it was adopted from.
     pub(super) imported: Option<Imported>,
+    /// What became of the site's demands.
+    pub(super) asserted: Vec<Asserted>,
 }
 
 /// The manifest's record of a source.
 pub(super) fn source_record(label: &Label, consistency: String, captured: Captured) -> Source {
-    let Captured { facts, sha256, schema_sha256, gap, imported } = captured;
+    let Captured { facts, sha256, schema_sha256, gap, imported, asserted } = captured;
+    let assertion = |asserted: Asserted| AssertionRecord { assertion: asserted.text, holds: asserted.holds, found: asserted.found };
     let is_watched = |name: &str| facts.continuity.iter().any(|(table, _)| table.eq_ignore_ascii_case(name));
     let append_only = facts.tables.iter().map(|table| table.name.clone()).filter(|name| is_watched(name)).collect();
     Source {
@@ -57,6 +61,7 @@ pub(super) fn source_record(label: &Label, consistency: String, captured: Captur
             .collect(),
         append_only,
         check: Check { kind: facts.check.kind.to_string(), verdict: facts.check.verdict.to_string(), messages: facts.check.messages },
+        assertions: asserted.into_iter().map(assertion).collect(),
         // The work tree that holds an old backup tells nothing of the time at which that was made.
         git: facts.path.parent().filter(|_| imported.is_none()).and_then(git::describe),
         gap,
@@ -105,7 +110,8 @@ pub(super) fn manifest_details(core: &PublicCore, manifest: &Manifest) -> Map<St
             "verdict": source.check.verdict,
         })
     };
-    let details = json!({
+    let set = |set: &FileSet| json!({ "label": set.label, "kind": set.kind, "files": set.files.len(), "size_bytes": set.size_bytes });
+    let mut details = json!({
         "kind": core.kind,
         "created_at": core.created_at,
         "tag": manifest.tag,
@@ -113,5 +119,8 @@ pub(super) fn manifest_details(core: &PublicCore, manifest: &Manifest) -> Map<St
         "codec": core.codec,
         "sources": manifest.sources.iter().map(source).collect::<Vec<_>>(),
     });
+    if !manifest.files.is_empty() {
+        details["files"] = manifest.files.iter().map(set).collect();
+    }
     details.as_object().cloned().unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use crate::bundle::{
     BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Imported, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _,
     Nowhere, PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
 };
-use crate::crypto::{Entropy, SigningKey};
+use crate::crypto::{Digest, Entropy, SigningKey};
 use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, Leftovers, Moment, SourceFacts, WriteLocks};
 use crate::files::{NewFile, Scratch, ScratchSpace, Writeback};
 
@@ -31,6 +31,14 @@ pub(super) struct Sealer<'s> {
     pub(super) histories: &'s [TableHistory],
     /// Where sources come from.
     pub(super) origin: &'s dyn Origin,
+}
+
+/// What the operator will be told of the sources.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) warnings: Vec<String>,
+    /// What is not in the bundle, or not as it should be.
+    pub(super) missing: Vec<String>,
 }
 
 /// Groups whose moments are fixed. What opening idle databases left behind goes away after the last reader.
@@ -99,22 +107,27 @@ impl Sealer<'_> {
         let sealing = Sealing { ring: self.ring, signer: self.signer, compression: self.backup.compression, workers: environment.workers };
         let writer = BundleWriter::start(out, self.core, sealing, &mut *environment.entropy);
         let mut writer = writer.map_err(|source| self.seal_failure(source))?;
-        let (mut sources, mut found, mut warnings, mut missing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut sources, mut found, mut told) = (Vec::new(), Vec::new(), Told::default());
         let mut cut = Cut::default();
         for spec in &self.backup.sources {
             self.cut_group(spec, &options, &mut cut)?;
             let watched = watched_in(spec, &self.backup.append_only, self.histories);
             let options = CaptureOptions { watched: &watched, ..options };
-            let Some(captured) = self.capture(spec, &options, &progress, &mut writer, &mut missing, cut.moments.remove(&spec.label))?
+            let Some(captured) =
+                self.capture(spec, &options, &progress, &mut writer, &mut told.missing, cut.moments.remove(&spec.label))?
             else {
                 continue;
             };
             found.extend(captured.facts.continuity.iter().map(|(table, found)| (spec.label.clone(), table.clone(), found.clone())));
-            warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
+            told.warnings.extend(captured.facts.warnings.iter().map(|warning| format!("{}: {warning}", spec.label)));
+            let unmet = captured.asserted.iter().filter(|asserted| asserted.holds != Some(true));
+            told.missing.extend(unmet.map(|asserted| format!("{}: {asserted}", spec.label)));
             let consistency = self.group_of(&spec.label).map_or_else(|| "independent".to_owned(), |group| format!("group:{}", group.name));
             sources.push(source_record(&spec.label, consistency, captured));
         }
-        if sources.is_empty() && !self.backup.sources.is_empty() {
+        let files = self.add_files(&mut writer, clock, &progress, &mut told)?;
+        let is_anything_wanted = !self.backup.sources.is_empty() || !self.backup.files.is_empty();
+        if sources.is_empty() && files.is_empty() && is_anything_wanted {
             return Err(Failure::NothingCaptured);
         }
         let manifest = Manifest {
@@ -127,12 +140,13 @@ impl Sealer<'_> {
             tag: self.backup.tag.clone(),
             note: self.backup.note.clone(),
             sources,
+            files,
         };
         let (out, sealed) = writer.seal(manifest.encode()).map_err(|source| self.seal_failure(source))?.split();
         let flushed = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Writeback::finish);
         flushed.map_err(|source| self.seal_failure(BundleError::Write { source }))?;
-        environment.shortfalls.extend(missing);
-        Ok(SealedBundle { sealed, manifest, found, warnings })
+        environment.shortfalls.extend(told.missing);
+        Ok(SealedBundle { sealed, manifest, found, warnings: told.warnings })
     }
 
     fn group_of(&self, label: &Label) -> Option<&SourceGroup> {
@@ -177,6 +191,8 @@ impl Sealer<'_> {
         };
         drop(examining);
         let facts = capture.facts().clone();
+        let demanded = self.backup.assertions.iter().filter(|(label, _)| *label == spec.label);
+        let asserted = demanded.map(|(_, assertion)| assertion.ask(capture.connection(), facts.size_bytes, options.cancelled)).collect();
         progress.note(&captured_note(&spec.label, &facts));
         let sealing = Phase::begin(progress, &format!("sealing {}", spec.label), Some(facts.size_bytes));
         writer.begin(EntryPath::Database(spec.label.clone()), facts.size_bytes).map_err(|source| self.seal_failure(source))?;
@@ -201,7 +217,7 @@ impl Sealer<'_> {
             None => None,
         };
         let gap = self.origin.gap(&spec.label).map(|(gap, rows)| self.add_capsule(&spec.label, gap, rows, writer)).transpose()?;
-        Ok(Some(Captured { facts, sha256, schema_sha256, gap, imported: self.origin.imported(&spec.label) }))
+        Ok(Some(Captured { facts, sha256, schema_sha256, gap, imported: self.origin.imported(&spec.label), asserted }))
     }
 
     /// Adds the rows that a restore takes away, if there are any.
@@ -216,16 +232,27 @@ impl Sealer<'_> {
         if rows.is_empty() {
             return Ok(gap);
         }
+        let sha256 = self.add_scratch(EntryPath::Capsule(label.clone()), rows, writer)?;
+        gap.capsule = Some(CapsuleRef { sha256, size_bytes: rows.len() });
+        Ok(gap)
+    }
+
+    /// Adds an entry whose content stands in scratch; gives its digest.
+    pub(super) fn add_scratch<W: std::io::Write>(
+        &self,
+        path: EntryPath,
+        content: &Scratch,
+        writer: &mut BundleWriter<'_, W>,
+    ) -> Result<Digest, Failure> {
         let seal_failure = |source| self.seal_failure(source);
-        writer.begin(EntryPath::Capsule(label.clone()), rows.len()).map_err(seal_failure)?;
+        writer.begin(path, content.len()).map_err(seal_failure)?;
         let (mut buffer, mut offset) = (vec![0; PIECE_BYTES], 0);
-        while offset < rows.len() {
-            let count = rows.read_at(offset, &mut buffer).map_err(|source| Failure::Scratch { source })?;
+        while offset < content.len() {
+            let count = content.read_at(offset, &mut buffer).map_err(|source| Failure::Scratch { source })?;
             writer.write(&buffer[..count]).map_err(seal_failure)?;
             offset += count as u64;
         }
-        gap.capsule = Some(CapsuleRef { sha256: writer.end().map_err(seal_failure)?, size_bytes: rows.len() });
-        Ok(gap)
+        writer.end().map_err(seal_failure)
     }
 
     /// Reads the bundle back from the medium, and verifies it.
@@ -244,7 +271,7 @@ impl Sealer<'_> {
         Ok(Level::Content)
     }
 
-    fn scratch_space(&self) -> ScratchSpace {
+    pub(super) fn scratch_space(&self) -> ScratchSpace {
         let folder = self.backup.scratch.as_deref().unwrap_or(&self.backup.vault);
         ScratchSpace::new(folder, |bytes: &mut [u8]| super::OsEntropy.fill(bytes))
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::audit::open_vault;
 use super::{Facts, Failure, inspect};
-use crate::bundle::{BundleError, Keyring, Label};
+use crate::bundle::{BundleError, Keyring, Label, Manifest};
 use crate::files::Folder;
 use crate::vault::bundles_in;
 
@@ -46,11 +46,11 @@ impl SizeReport {
     #[must_use]
     pub fn labels(&self) -> BTreeMap<Label, LabelSize> {
         let mut labels = BTreeMap::<Label, LabelSize>::new();
-        for source in self.bundles.iter().filter_map(|facts| facts.manifest.as_ref()).flat_map(|manifest| &manifest.sources) {
-            let size = labels.entry(source.label.clone()).or_default();
+        for (label, size_bytes) in self.bundles.iter().filter_map(|facts| facts.manifest.as_ref()).flat_map(sizes) {
+            let size = labels.entry(label.clone()).or_default();
             size.bundles += 1;
-            size.source_bytes += source.size_bytes;
-            size.newest_bytes = source.size_bytes;
+            size.source_bytes += size_bytes;
+            size.newest_bytes = size_bytes;
         }
         labels
     }
@@ -59,7 +59,13 @@ impl SizeReport {
 /// Bytes of the sources of a bundle, before compression; nothing without a key.
 #[must_use]
 pub fn source_bytes(facts: &Facts) -> Option<u64> {
-    Some(facts.manifest.as_ref()?.sources.iter().map(|source| source.size_bytes).sum())
+    Some(sizes(facts.manifest.as_ref()?).map(|(_, size_bytes)| size_bytes).sum())
+}
+
+/// Each source of a bundle with its bytes, before compression.
+pub fn sizes(manifest: &Manifest) -> impl Iterator<Item = (&Label, u64)> {
+    let databases = manifest.sources.iter().map(|source| (&source.label, source.size_bytes));
+    databases.chain(manifest.files.iter().map(|set| (&set.label, set.size_bytes)))
 }
 
 /// Measures one bundle.

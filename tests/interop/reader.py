@@ -444,11 +444,21 @@ class Opened:
                 legal = type(schema) is dict and path in found and found[path][1] == schema.get("sha256")
                 check(legal, f"{path} is not as the manifest says")
                 expected.append(path)
+            capsule = type(source.get("gap")) is dict and source["gap"].get("capsule")
+            if capsule:
+                path = f"capsule/{source['label']}.jsonl"
+                legal = type(capsule) is dict and found.get(path) == (capsule.get("size_bytes"), capsule.get("sha256"))
+                check(legal, f"{path} is not as the manifest says")
+                expected.append(path)
+        for one in manifest.get("files", []):
+            check(type(one) is dict and is_label(one.get("label")), "a set of files has no label")
+            path = f"files/{one['label']}.tar"
+            check(found.get(path) == (one.get("size_bytes"), one.get("sha256")), f"{path} is not as the manifest says")
+            expected.append(path)
         paths = [path for path, *_ in self.entries]
-        legal = paths[-2:] == ["manifest.json", "SHA256SUMS"] and sorted(paths[:-2]) == sorted(expected)
-        check(legal and len(found) == len(paths), "the entries are not those of the manifest")
-        in_order = [[path for path in paths if path.startswith("databases/")] for paths in (paths, expected)]
-        check(in_order[0] == in_order[1], "the sources are not in payload order")
+        check(paths == expected + ["manifest.json", "SHA256SUMS"], "the entries are not those of the manifest, in its order")
+        labels = [one["label"] for one in sources + manifest.get("files", [])]
+        check(len(labels) == len(set(labels)), "two sources have one label")
 
     def check_tags(self):
         """9, step 6: level 2."""

@@ -25,10 +25,20 @@ pub fn run(restore: &Restore, bundle: &Path, ring: &Keyring, record: &RecordArgu
             source
         })
         .collect();
+    let files: Vec<_> = report
+        .files
+        .iter()
+        .map(|(set, path)| {
+            let mut set = json::file_set(set);
+            set["restored_to"] = json!(path.to_string_lossy());
+            set
+        })
+        .collect();
     let json = json!({
         "bundle": json::bundle(bundle, size_bytes, &report.core),
         "level": "L3",
         "sources": sources,
+        "files": files,
         "manifest_path": report.manifest_path.as_ref().map(|path| path.to_string_lossy()),
         "findings": report.findings.iter().map(|finding| json::finding(bundle, finding)).collect::<Vec<_>>(),
         "hurt": report.hurt,
@@ -57,6 +67,10 @@ fn text(report: &RestoreReport) -> String {
             restored.source.captured_at
         );
     }
+    for (set, path) in &report.files {
+        let count = screen::count(set.files.len() as u64, "file");
+        let _ = writeln!(text, "restored  {} ({count}, as of {})", screen::escape(&path.to_string_lossy()), set.captured_at);
+    }
     if let Some(path) = &report.manifest_path {
         let _ = writeln!(text, "manifest  {}", screen::escape(&path.to_string_lossy()));
     }
@@ -71,5 +85,8 @@ fn accepted(report: &RestoreReport) -> Option<Explained> {
 
 fn warnings(report: &RestoreReport) -> Vec<String> {
     let damages = report.findings.iter().map(explain::finding);
-    damages.chain(report.restored.iter().filter_map(|restored| explain::trouble(&restored.source))).collect()
+    let redacted = report.files.iter().filter(|(set, _)| set.kind == "env");
+    let redacted = redacted
+        .map(|(set, _)| format!("{}: secrets were left out when it was captured, the application cannot use it as it is", set.label));
+    damages.chain(redacted).chain(report.restored.iter().filter_map(|restored| explain::trouble(&restored.source))).collect()
 }

@@ -1,0 +1,14 @@
+//! Plain files as a source: which they are, how they are read, and env files without their secrets.
+//!
+//! Knows nothing of bundles. Files are found by patterns from a folder on; nothing is followed out of it, and what is no regular file is told
+//! and not taken.
+
+mod find;
+mod patterns;
+mod read;
+mod redact;
+
+pub use find::{Found, FoundFile, Selection};
+pub use patterns::Patterns;
+pub use read::{PlainFile, PlainFileError, content_of};
+pub use redact::{REDACTED, Redacted, Redaction};

@@ -1,0 +1,124 @@
+//! Env files without their secrets: what is left shows which settings there are, and no secret value.
+//!
+//! Whatever is in doubt is left out: a line that is not understood, a comment that speaks of a password, a value that only looks like a
+//! key. A setting that is shown without need can be taken back by nobody; one that is hidden without need can be named in `keep`.
+
+mod line;
+mod value;
+
+use glob::{MatchOptions, Pattern};
+
+use line::{Line, next_line};
+
+/// What stands where a secret was.
+pub const REDACTED: &str = "<redacted>";
+
+/// Which settings of an env file are secret.
+#[derive(Debug, Clone, Default)]
+pub struct Redaction {
+    secret: Vec<Pattern>,
+    keep: Vec<Pattern>,
+}
+
+/// The text of an env file without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redacted {
+    /// What is left.
+    pub text: String,
+    /// Values, comments and lines that were left out.
+    pub count: u64,
+}
+
+impl Redaction {
+    /// Takes names of settings that are secret beside those that always are, and of settings that never are; `*` and `?` stand for others.
+    ///
+    /// # Errors
+    /// What is wrong with a pattern.
+    pub fn new(secret: &[String], keep: &[String]) -> Result<Redaction, String> {
+        let parse = |texts: &[String]| texts.iter().map(|text| pattern(text)).collect::<Result<Vec<_>, _>>();
+        Ok(Redaction { secret: parse(secret)?, keep: parse(keep)? })
+    }
+
+    /// Leaves the secrets out.
+    #[must_use]
+    pub fn apply(&self, text: &str) -> Redacted {
+        let mut redacted = Redacted { text: String::with_capacity(text.len()), count: 0 };
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (line, behind) = next_line(rest);
+            self.put(&line, &rest[..rest.len() - behind.len()], &mut redacted);
+            rest = behind;
+        }
+        redacted
+    }
+
+    fn put(&self, line: &Line<'_>, whole: &str, redacted: &mut Redacted) {
+        let kept = match line {
+            Line::Blank => true,
+            Line::Comment(text) => !speaks_of_secrets(text) && !value::looks_secret(text),
+            Line::Setting { name, value, .. } => !self.is_secret(name, value),
+            Line::Other => false,
+        };
+        if kept {
+            redacted.text.push_str(whole);
+            return;
+        }
+        redacted.count += 1;
+        match line {
+            Line::Setting { start, .. } => redacted.text.extend([start, REDACTED, "\n"]),
+            _ => redacted.text.extend(["# ", REDACTED, "\n"]),
+        }
+    }
+
+    fn is_secret(&self, name: &str, value: &str) -> bool {
+        let fits = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches_with(name, ANY_CASE));
+        if value.is_empty() || fits(&self.keep) {
+            return false;
+        }
+        let remark = value.split_once('#').map_or("", |(_, remark)| remark);
+        fits(&self.secret) || speaks_of_secrets(name) || speaks_of_secrets(remark) || value::looks_secret(value)
+    }
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::new(text).map_err(|error| format!("'{text}' is no pattern: {}", error.msg))
+}
+
+/// Whether a word stands in it that names of secrets have.
+fn speaks_of_secrets(text: &str) -> bool {
+    let upper = text.to_uppercase();
+    SECRET_WORDS.iter().any(|word| upper.contains(word))
+}
+
+const ANY_CASE: MatchOptions = MatchOptions { case_sensitive: false, require_literal_separator: false, require_literal_leading_dot: false };
+
+/// In capitals.
+const SECRET_WORDS: [&str; 24] = [
+    "SECRET",
+    "PASS",
+    "PWD",
+    "TOKEN",
+    "KEY",
+    "CREDENTIAL",
+    "CREDS",
+    "PRIVATE",
+    "AUTH",
+    "SALT",
+    "PEPPER",
+    "SIGN",
+    "CERT",
+    "COOKIE",
+    "SESSION",
+    "DSN",
+    "PIN",
+    "OTP",
+    "SEED",
+    "WEBHOOK",
+    "JWT",
+    "BEARER",
+    "CONNECTION_STRING",
+    "LICENSE",
+];
+
+#[cfg(test)]
+mod tests;
