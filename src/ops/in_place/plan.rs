@@ -74,7 +74,7 @@ impl Prepared {
     pub(super) fn look_at_targets(&mut self, ring: &Keyring, environment: &mut Environment) -> Result<(), Failure> {
         self.plan.vault = self.request.vault_path();
         let histories = histories_in(&self.plan.vault);
-        let later = LaterRows::find(&self.plan.vault, &self.core, &self.manifest, ring);
+        let later = LaterRows::of(&self.plan.vault, &self.core, &self.manifest, ring);
         self.require_marker_place()?;
         let images = std::mem::take(&mut self.images);
         let mut targets: Vec<PlannedTarget> = Vec::new();
@@ -110,7 +110,7 @@ impl Prepared {
         &self,
         ready: &ReadyImage,
         histories: &[TableHistory],
-        later: &LaterRows,
+        later: &LaterRows<'_>,
         environment: &mut Environment,
     ) -> Result<PlannedTarget, Failure> {
         let label = &ready.source.label;
