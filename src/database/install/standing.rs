@@ -12,7 +12,6 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::compare::BYTES_WITHOUT_CONTENT;
 use crate::crypto::{Digest, Sha256};
-use crate::database::facts::read_schema;
 use crate::database::pages::{PageError, stream};
 use crate::database::source::Source;
 use crate::database::{DatabaseError, Image, hardened, live};
@@ -24,8 +23,6 @@ pub struct Standing {
     pub schema_cookie: i32,
     /// SHA-256 of all pages, without the bytes of page 1 that bear no content.
     pub pages_sha256: Digest,
-    /// SHA-256 of the statements of the schema.
-    pub schema_sha256: Digest,
 }
 
 impl Standing {
@@ -50,8 +47,7 @@ impl Standing {
             // Nothing here reads scratch but through SQLite.
             Err(PageError::Scratch(_)) => return Err(rusqlite::Error::InvalidQuery),
         }
-        let schema_cookie = live::schema_version(connection)?;
-        Ok(Self { schema_cookie, pages_sha256: hasher.finish(), schema_sha256: Digest::of(read_schema(connection)?.sql.as_bytes()) })
+        Ok(Self { schema_cookie: live::schema_version(connection)?, pages_sha256: hasher.finish() })
     }
 
     /// Reads it from an image.
