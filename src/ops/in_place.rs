@@ -25,7 +25,7 @@ pub use open::{OpenRestore, open_restores};
 pub use plan::{Plan, PlannedTarget, Present};
 pub use record::Incarnation;
 pub(super) use record::restores;
-pub use resolve::{Resolution, Resolve, ResolvedTarget, TargetState};
+pub use resolve::{Closing, Resolution, Resolve, ResolvedTarget, TargetState};
 pub use run::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
 pub use words::gap_sentences;
 
