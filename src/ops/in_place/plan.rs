@@ -8,9 +8,9 @@ use super::later::LaterRows;
 use super::{Prepared, ReadyImage, images};
 use crate::bundle::{Keyring, Label, Migrations, Source, SourceGap};
 use crate::database::{
-    Access, Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee, ledger,
+    Access, Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee, holders_of, ledger,
 };
-use crate::files::{Folder, Process, holders};
+use crate::files::{Folder, Process};
 use crate::journal::records_in;
 use crate::ops::record::migrations as migrations_record;
 use crate::ops::{Environment, Failure, TableHistory, table_histories};
@@ -158,7 +158,7 @@ impl Prepared {
             Err(DatabaseError::Locked { .. }) if self.request.service.stop.is_some() => (Present::Locked, None),
             Err(source) => return Err(Failure::Target { label: label.clone(), source }),
         };
-        let holders = holders(&["", "-wal", "-shm", "-journal"].map(|suffix| sidecar(&path, suffix)));
+        let holders = holders_of(&path);
         let way = self.expected_way(&ready.source, &present, &holders);
         let gap = gap.map(|gap| self.as_grafted(gap));
         let migrations = ready.image.open(Access::ReadOnly).ok();
@@ -239,12 +239,6 @@ fn require_outside_of_vaults(path: &Path) -> Result<(), Failure> {
 pub(super) fn histories_in(vault: &Path) -> Vec<TableHistory> {
     let folder = vault.canonicalize().ok().and_then(|path| Folder::open(&path).ok());
     folder.and_then(|folder| records_in(&folder).ok()).map_or_else(Vec::new, |records| table_histories(&records))
-}
-
-pub(super) fn sidecar(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// For a byte, sealing and reading back the present state takes about as long as taking a snapshot out of a bundle and examining it did, and
