@@ -28,6 +28,7 @@ mod logical;
 mod marker;
 mod migrations;
 mod objects;
+mod open;
 mod options;
 mod pages;
 mod recover;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::{Cancelled, DatabaseError};
+use super::{Cancelled, DatabaseError, open};
 use crate::files::{Process, holders};
 
 /// A database file, resolved once.
@@ -79,7 +79,7 @@ impl Source {
     /// Says in this room's words what SQLite said while reading the database.
     pub(super) fn explain(&self, action: &'static str, waited: Duration, error: rusqlite::Error) -> DatabaseError {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => self.locked(waited),
+            _ if open::is_busy(&error) => self.locked(waited),
             Some(ErrorCode::NotADatabase) => DatabaseError::NotADatabase { path: self.path.clone() },
             Some(ErrorCode::DatabaseCorrupt) => self.corrupt(vec![error.to_string()]),
             _ => DatabaseError::Sqlite { path: self.path.clone(), action, source: error },
