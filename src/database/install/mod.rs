@@ -81,6 +81,18 @@ pub enum Way {
     Replace,
 }
 
+impl Way {
+    /// The word for it in records and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Exclusive => "exclusive",
+            Way::Online => "online",
+            Way::Replace => "replace",
+        }
+    }
+}
+
 /// A target as it was before.
 #[derive(Debug, Clone)]
 pub struct Before {
@@ -127,6 +139,17 @@ pub enum Comparison {
     /// Others were writing before it could be compared. Under an exclusive lock the pages had been compared by then; in the online way
     /// SQLite's word for the commit is all there is.
     Overtaken,
+}
+
+impl Comparison {
+    /// The word for it in records and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Comparison::Equal => "equal",
+            Comparison::Overtaken => "overtaken",
+        }
+    }
 }
 
 /// What became of an installation.
