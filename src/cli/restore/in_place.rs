@@ -141,7 +141,7 @@ impl PlaceArguments {
 }
 
 /// The report of a restore that ran.
-pub fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Vec<String>, environment: Environment) -> Report {
+fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Vec<String>, environment: Environment) -> Report {
     warnings.extend(warnings_of(report));
     Report { text: outcome_text(report), json, warnings, error: failed(report) }.with_shortfalls(environment)
 }

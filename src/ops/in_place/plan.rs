@@ -194,15 +194,15 @@ impl Prepared {
         } else {
             return Ok(());
         };
-        match self.request.accept_other {
-            true => Ok(()),
-            false => Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: path.to_owned(), what }),
-        }
+        self.require_acceptance(ready, path, what)
     }
 
     /// What is no database may be anything: somebody has to say that it is to go.
     pub(super) fn require_wanted(&self, ready: &ReadyImage, path: &Path) -> Result<(), Failure> {
-        let what = "what is there is no database that can be opened".to_owned();
+        self.require_acceptance(ready, path, "what is there is no database that can be opened".to_owned())
+    }
+
+    fn require_acceptance(&self, ready: &ReadyImage, path: &Path, what: String) -> Result<(), Failure> {
         match self.request.accept_other {
             true => Ok(()),
             false => Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: path.to_owned(), what }),

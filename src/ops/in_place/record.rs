@@ -105,8 +105,7 @@ impl Prepared {
     /// What it took away, or would have.
     pub(super) fn gap_note(&self, outcomes: &[TargetOutcome], safety: Option<&BackupReport>) -> Note {
         let replaced = outcomes.iter().filter(|outcome| outcome.is_replaced());
-        let sources: Vec<Value> =
-            replaced.map(|outcome| json!({ "label": outcome.label, "to": outcome.path.to_string_lossy(), "way": outcome.way.name(), "captured_at": outcome.captured_at, "incarnation": outcome.incarnation, "words": words(&outcome.gap), "gap": outcome.gap })).collect();
+        let sources: Vec<Value> = replaced.map(gap_source).collect();
         let mut note = self.note(Event::Gap, Outcome::Success, &json!({ "sources": sources, "safety": safety_record(safety) }));
         if let Some(safety) = safety {
             note.subject = Some(subject(&safety.core, &safety.path));
@@ -159,6 +158,18 @@ fn ready_source(target: &HeldTarget<'_>, incarnation: Incarnation) -> Value {
 /// The gap as people say it.
 pub(super) fn words(gap: &SourceGap) -> Vec<String> {
     gap_sentences(gap).into_iter().map(|(table, text)| table.map_or_else(|| text.clone(), |table| format!("{table}: {text}"))).collect()
+}
+
+fn gap_source(outcome: &TargetOutcome) -> Value {
+    json!({
+        "label": outcome.label,
+        "to": outcome.path.to_string_lossy(),
+        "way": outcome.way.name(),
+        "captured_at": outcome.captured_at,
+        "incarnation": outcome.incarnation,
+        "words": words(&outcome.gap),
+        "gap": outcome.gap,
+    })
 }
 
 fn ended_source(outcome: &TargetOutcome) -> Value {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::open::{OpenRestore, open_in};
 use super::record::IN_PLACE;
-use crate::database::{DatabaseError, is_new_cookie, keep_journal_mode, standing_of};
+use crate::database::{DatabaseError, Way, is_new_cookie, keep_journal_mode, standing_of};
 use crate::journal::{Event, Outcome, records_in};
 use crate::ops::guard::Process;
 use crate::ops::recorder::{Note, Recorded, record};
@@ -167,7 +167,8 @@ impl Resolve {
             true => self.state_of(&path, source).unwrap_or_else(|error| TargetState::Unclear(error.to_string())),
             false => TargetState::Old,
         };
-        let was_wal = source["before"]["journal_mode"] == "wal" && source["way"] != "replace" && is_same_file(&path, &source["before"]);
+        let was_wal =
+            source["before"]["journal_mode"] == "wal" && source["way"] != Way::Replace.name() && is_same_file(&path, &source["before"]);
         // Only where the content is understood, and only if nobody is using it: else the next resolve does it.
         let is_mode_mended =
             was_wal && !matches!(state, TargetState::Unclear(_)) && keep_journal_mode(&path, self.busy_timeout).unwrap_or(false);
@@ -187,7 +188,7 @@ impl Resolve {
 
     fn state_of(&self, path: &Path, source: &Value) -> Result<TargetState, DatabaseError> {
         let (before, after) = (&source["before"], &source["after"]);
-        let is_replaced_file = source["way"] == "replace";
+        let is_replaced_file = source["way"] == Way::Replace.name();
         if is_replaced_file {
             match path.symlink_metadata() {
                 Ok(found) if Some(found.ino()) == before["inode"].as_u64() => return Ok(TargetState::Old),
