@@ -15,6 +15,7 @@ mod plan;
 mod record;
 mod resolve;
 mod run;
+mod warnings;
 mod words;
 
 use std::path::PathBuf;
