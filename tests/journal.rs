@@ -261,3 +261,17 @@ fn a_lost_journal_is_begun_anew_from_the_bundles_and_says_so() {
     assert_eq!(next["sources"][0]["append_only"], serde_json::json!(["account"]));
     home.succeeds(&["audit", "verify"]);
 }
+
+#[test]
+fn a_hook_that_fails_is_told_of_beside_another_failure() {
+    let home = Home::with_bundle();
+    let bundle = home.bundles().remove(0);
+    let verify = ["verify", &bundle, "--key-file", "key", "--hook", "false"];
+    let run = home.run(verify);
+    assert!(run.code == 3 && run.stderr.contains("airkeep: error: the hook failed"), "{}", run.stderr);
+    let mut bytes = home.read(&bundle);
+    cli::surgery::flip(&mut bytes, "frames/00000001");
+    home.write(&bundle, bytes, 0o600);
+    let run = home.run(verify);
+    assert!(run.code == 13 && run.stderr.contains("airkeep: warning: the hook failed"), "{}", run.stderr);
+}

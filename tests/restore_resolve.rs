@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 const SCHEMA: &str = "CREATE TABLE audit(id INTEGER PRIMARY KEY, what TEXT); CREATE TABLE data(x);";
+const VAULT: &str = "airkeep-vault";
 
 fn site(mode: &str, names: &[&str]) -> (Home, String) {
     let home = Home::new();
@@ -29,12 +30,12 @@ fn restore<'a>(bundle: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 /// Cuts the journal behind the record that says that all is ready: what a kill between that and the end leaves, whether or not the
 /// content was replaced by then.
-fn forget_the_end(home: &Home) {
-    let journal = String::from_utf8(home.read("airkeep-vault/journal.jsonl")).unwrap();
+fn forget_the_end(home: &Home, vault: &str) {
+    let journal = String::from_utf8(home.read(&format!("{vault}/journal.jsonl"))).unwrap();
     let ready = journal.lines().position(|line| line.contains("\"stage\":\"ready\"")).unwrap();
     let cut: String = journal.lines().take(ready + 1).map(|line| format!("{line}\n")).collect();
-    home.write("airkeep-vault/journal.jsonl", cut, 0o600);
-    let _ = std::fs::remove_file(home.path("airkeep-vault/journal.head"));
+    home.write(&format!("{vault}/journal.jsonl"), cut, 0o600);
+    let _ = std::fs::remove_file(home.path(format!("{vault}/journal.head")));
 }
 
 fn resolve(home: &Home) -> Value {
@@ -58,7 +59,7 @@ fn the_new_content_is_known_whatever_was_written_since_and_nothing_is_claimed_th
     ] {
         let (home, bundle) = site("wal", &["app.db"]);
         home.json(&restore(&bundle, &[]));
-        forget_the_end(&home);
+        forget_the_end(&home, VAULT);
         change(&home, "app.db", then);
         let resolution = resolve(&home);
         assert_eq!(resolution["targets"][0]["state"], state, "{then}: {resolution}");
@@ -74,7 +75,7 @@ fn the_old_content_is_never_taken_for_the_new_one() {
         let (home, bundle) = site("delete", &["app.db"]);
         let old = home.read("app.db");
         home.json(&restore(&bundle, &[]));
-        forget_the_end(&home);
+        forget_the_end(&home, VAULT);
         home.write("app.db", old, 0o644);
         change(&home, "app.db", then);
         let resolution = resolve(&home);
@@ -91,7 +92,7 @@ fn a_file_that_was_made_anew_is_told_from_one_that_is_not_ours() {
         let (home, bundle) = site("delete", &["app.db"]);
         std::fs::remove_file(home.path("app.db")).unwrap();
         home.json(&restore(&bundle, &[]));
-        forget_the_end(&home);
+        forget_the_end(&home, VAULT);
         let expected = match then {
             "remove" => {
                 std::fs::remove_file(home.path("app.db")).unwrap();
@@ -116,7 +117,7 @@ fn of_two_targets_at_different_states_somebody_decides() {
     let (home, bundle) = site("delete", &["a.db", "b.db"]);
     let old = home.read("b.db");
     home.json(&restore(&bundle, &[]));
-    forget_the_end(&home);
+    forget_the_end(&home, VAULT);
     home.write("b.db", old, 0o644);
     let resolution = resolve(&home);
     let states: Vec<&Value> = resolution["targets"].as_array().unwrap().iter().map(|target| &target["state"]).collect();
@@ -139,7 +140,7 @@ fn what_is_closed_as_it_is_says_which_database_was_replaced() {
     let (home, bundle) = site("delete", &["a.db", "b.db"]);
     let old = home.read("b.db");
     home.json(&restore(&bundle, &[]));
-    forget_the_end(&home);
+    forget_the_end(&home, VAULT);
     home.write("b.db", old, 0o644);
     home.succeeds(&["restore", "resolve", "--as-it-is"]);
     let run = home.run(["backup", "a.db", "b.db", "--key-file", "key"]);
@@ -147,6 +148,24 @@ fn what_is_closed_as_it_is_says_which_database_was_replaced() {
     let again = home.json(&restore(&bundle, &[]));
     let incarnations: Vec<&Value> = again["targets"].as_array().unwrap().iter().map(|target| &target["incarnation"]["number"]).collect();
     assert_eq!(incarnations, [&json!(3), &json!(2)]);
+}
+
+#[test]
+fn what_the_vault_s_journal_does_not_take_stays_open() {
+    let (home, _) = site("delete", &["app.db"]);
+    home.succeeds(&["init", "--vault", "signed", "--name", "plant"]);
+    let report = home.json(&["backup", "app.db", "--vault", "signed", "--key-file", "key", "--json"]);
+    change(&home, "app.db", "INSERT INTO audit VALUES(3, 'since')");
+    home.json(&restore(report["bundle"]["path"].as_str().unwrap(), &[]));
+    forget_the_end(&home, "signed");
+    let resolve = ["restore", "resolve", "--vault", "signed"];
+    let run = home.run([&resolve[..], &["--signing-key", "nowhere", "--json"]].concat());
+    let object: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, &object["resolutions"][0]["recorded"]), (1, &Value::Null), "{}", run.stderr);
+    assert!(run.stderr.contains("the vault's journal did not take the record of its end"), "{}", run.stderr);
+    assert!(run.stderr.contains("airkeep: warning: recorded in this account's own journal and not in the vault's"), "{}", run.stderr);
+    assert!(home.succeeds(&resolve).contains("it was done, and is recorded so"), "it was still open");
+    assert_eq!(home.succeeds(&resolve), "no restore is open\n");
 }
 
 #[test]
@@ -212,6 +231,30 @@ fn journals_of_a_file_that_was_moved_aside_never_come_beside_the_new_one() {
     if !cli::has("strace") {
         return eprintln!("skipped: strace is not installed");
     }
+    for number in 1..10 {
+        let (home, bundle) = site_that_cannot_be_opened();
+        let arguments = ["restore", &bundle, "--in-place", "--force", "--key-file", "key", "--accept-other"];
+        let before = [home.read("app.db"), home.read("app.db-wal")];
+        let folder = home.path("").canonicalize().unwrap();
+        let (code, stderr) = with_fault(&home, folder.to_str().unwrap(), "fsync", &format!("error=EIO:when={number}"), &arguments);
+        if code == Some(0) {
+            return assert!(number > 2, "neither moving aside nor the new name met the fault");
+        }
+        if stderr.contains("it was replaced") {
+            let rows = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let found: (i64, i64) =
+                Connection::open(home.path("app.db")).unwrap().query_row("SELECT count(*), max(id) FROM audit", [], rows).unwrap();
+            assert_eq!(found, (1, 1), "a mixture, {number}: {stderr}");
+        } else {
+            assert!(stderr.contains("nothing was replaced"), "{number}: {stderr}");
+            assert_eq!(before, [home.read("app.db"), home.read("app.db-wal")], "{number}: {stderr}");
+            assert!(!home.tree().keys().any(|path| path.to_string_lossy().contains("app.db.airkeep-")), "{number}: nothing lies aside");
+        }
+    }
+}
+
+/// A database that is none any more, with a WAL beside it that would fit another one.
+fn site_that_cannot_be_opened() -> (Home, String) {
     let (home, bundle) = site("wal", &["app.db"]);
     let database = Connection::open(home.path("app.db")).unwrap();
     database.execute_batch("PRAGMA wal_autocheckpoint=0; INSERT INTO audit VALUES(3, 'in the WAL')").unwrap();
@@ -221,20 +264,5 @@ fn journals_of_a_file_that_was_moved_aside_never_come_beside_the_new_one() {
     let mut broken = home.read("app.db");
     broken[..16].fill(0xee);
     home.write("app.db", broken, 0o644);
-    let arguments = ["restore", &bundle, "--in-place", "--force", "--key-file", "key", "--accept-other"];
-    let folder = home.path("");
-    for number in 1..4 {
-        let (code, stderr) = with_fault(&home, folder.to_str().unwrap(), "fsync", &format!("error=EIO:when={number}"), &arguments);
-        let is_new = Connection::open(home.path("app.db")).and_then(|new| {
-            new.query_row("SELECT count(*), max(id) FROM audit", [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-        });
-        match is_new {
-            Ok(found) => {
-                assert_eq!(found, (1, 1), "a mixture, {number}: {stderr}");
-                assert!(code == Some(0) || stderr.contains("it was replaced"), "{number}: {stderr}");
-                return;
-            }
-            Err(_) => assert!(stderr.contains("nothing was replaced"), "{number}: {stderr}"),
-        }
-    }
+    (home, bundle)
 }

@@ -99,6 +99,19 @@ fn the_report_tells_who_signed_apart_from_the_level() {
 }
 
 #[test]
+fn a_database_is_replaced_and_handed_out_only_from_a_bundle_of_a_pinned_signer() {
+    let (home, fingerprint) = signed();
+    let bundle = home.bundles().remove(0);
+    let restore = ["restore", &bundle, "--in-place", "--force", "--key-file", "key", "--signer"];
+    let extract = ["extract", &bundle, "app", "--to", "out.db", "--key-file", "key", "--signer"];
+    for arguments in [&restore[..], &extract[..]] {
+        let stranger = ["SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"];
+        home.refuses(13, "not signed by a pinned signer", &[arguments, &stranger].concat());
+        home.succeeds(&[arguments, &[&fingerprint]].concat());
+    }
+}
+
+#[test]
 fn level_1_needs_a_pinned_signer() {
     let (home, fingerprint) = signed();
     home.refuses(12, "level L1 needs a pinned signer", &["verify", "app.akb", "--level", "1"]);

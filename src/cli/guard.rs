@@ -14,8 +14,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{self, Exit};
-use super::explain::Explained;
-use super::explain::causes_of;
+use super::explain::{Explained, causes_of};
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::restore::{failed_target, outcome_of, warnings_of};
@@ -121,7 +120,7 @@ impl Arguments {
 fn render(report: &GuardReport, ended: &Ended, environment: Environment) -> Report {
     let backup = &report.backup;
     let mut text = format!("sealed    {}\n", screen::escape(&backup.path.to_string_lossy()));
-    let seconds = std::time::Duration::from_millis(report.duration_ms).as_secs_f64();
+    let seconds = Duration::from_millis(report.duration_ms).as_secs_f64();
     let _ = match &report.work {
         Ok(()) => writeln!(text, "done      in {seconds:.1} s, nothing had to be put back"),
         Err(why) => writeln!(text, "failed    after {seconds:.1} s: {why}"),

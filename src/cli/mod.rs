@@ -112,13 +112,13 @@ pub struct Report {
 
 impl Report {
     /// Adds what was done all right but could not be recorded or told: the command has finished, and its exit code says that something is missing.
+    /// Where it has failed for another reason, that one keeps its exit code.
     pub fn with_shortfalls(mut self, environment: Environment) -> Report {
-        if let Some(first) = environment.shortfalls.first()
-            && self.error.is_none()
-        {
-            self.error = Some(Explained::new(Exit::Partial, first.clone(), None));
+        let mut shortfalls = environment.shortfalls.into_iter();
+        if self.error.is_none() {
+            self.error = shortfalls.next().map(|first| Explained::new(Exit::Partial, first, None));
         }
-        self.warnings.extend(environment.shortfalls.into_iter().skip(1));
+        self.warnings.extend(shortfalls);
         self
     }
 }

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::Connection;
 
 use super::live::Tidy;
 use super::source::Source;
-use super::{CaptureOptions, DatabaseError, hardened};
+use super::{CaptureOptions, DatabaseError, open};
 
 /// The write locks of several databases.
 pub struct WriteLocks {
@@ -43,18 +43,9 @@ impl WriteLocks {
         source.require_plain_sidecars()?;
         self.leftovers._tidy.push(Tidy::new(&source));
         let started = Instant::now();
-        loop {
-            match lock(&source) {
-                Ok(connection) => {
-                    self.held.push(connection);
-                    return Ok(());
-                }
-                Err(error) if is_busy(&error) && started.elapsed() < options.busy_timeout && !(options.cancelled)() => {
-                    std::thread::sleep(RETRY_AFTER);
-                }
-                Err(error) => return Err(source.explain("lock", started.elapsed(), error)),
-            }
-        }
+        let locked = open::patiently(options, || lock(&source));
+        self.held.push(locked.map_err(|error| source.explain("lock", started.elapsed(), error))?);
+        Ok(())
     }
 
     /// Gives the locks up.
@@ -67,17 +58,8 @@ impl WriteLocks {
 }
 
 fn lock(source: &Source) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&source.path, flags)?;
-    connection.busy_timeout(Duration::ZERO)?;
-    hardened::harden(&connection, source.size_bytes)?;
+    let connection = open::writable(source, Duration::ZERO)?;
     // Closing the connection takes the transaction back, which has written nothing.
     connection.execute_batch("BEGIN IMMEDIATE")?;
     Ok(connection)
 }
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-const RETRY_AFTER: Duration = Duration::from_millis(2);

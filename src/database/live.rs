@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
 use super::check::{CheckKind, has_check_constraints};
 use super::header::{HEADER_BYTES, Header, Length};
 use super::options::CaptureOptions;
 use super::source::Source;
-use super::{DatabaseError, Image, hardened, vfs};
+use super::{DatabaseError, Image, hardened, open, vfs};
 
 /// A database that is being read at one fixed moment.
 ///
@@ -42,7 +42,7 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Beg
     source.require_plain_sidecars()?;
     let tidy = Tidy::new(source);
     let explain = |error| source.explain("read", started.elapsed(), error);
-    let connection = match open(source, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+    let connection = match open::read_only(source) {
         Ok(connection) => connection,
         Err(error) if needs_recovery(&error) => return Ok(Begun::NeedsRecovery(error)),
         Err(error) => return Err(explain(error)),
@@ -57,7 +57,7 @@ pub(super) fn begin(source: &Source, options: &CaptureOptions<'_>) -> Result<Beg
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    let begun = start_within(&reading.connection, options);
+    let begun = open::patiently(options, || start(&reading.connection));
     source.go_on(options.cancelled)?;
     match begun {
         Ok(()) => {}
@@ -91,10 +91,10 @@ impl Reading {
         if !is_needed || !has_check_constraints(&self.connection) {
             return;
         }
-        let reopened = open(source, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+        let reopened = open::writable(source, Duration::ZERO).and_then(|connection| {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.execute_batch("PRAGMA query_only=ON")?;
-            start_within(&connection, options)?;
+            open::patiently(options, || start(&connection))?;
             Ok(connection)
         });
         if let Ok(connection) = reopened {
@@ -155,20 +155,6 @@ impl Reading {
     }
 }
 
-/// Tries for the read lock often: SQLite's own waiting sleeps up to 100 ms between attempts, and so can miss every gap that a
-/// busy writer leaves.
-fn start_within(connection: &Connection, options: &CaptureOptions<'_>) -> rusqlite::Result<()> {
-    let started = Instant::now();
-    loop {
-        match start(connection) {
-            Err(error) if is_busy(&error) && started.elapsed() < options.busy_timeout && !(options.cancelled)() => {
-                std::thread::sleep(RETRY_AFTER);
-            }
-            other => return other,
-        }
-    }
-}
-
 /// Takes the read lock; this reads page 1 and nothing of the schema.
 fn start(connection: &Connection) -> rusqlite::Result<()> {
     if connection.is_autocommit() {
@@ -180,18 +166,6 @@ fn start(connection: &Connection) -> rusqlite::Result<()> {
 /// Reads the schema cookie, which takes the read lock without reading the schema.
 pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA schema_version", [], |row| row.get(0))
-}
-
-fn open(source: &Source, mode: OpenFlags) -> rusqlite::Result<Connection> {
-    let flags = mode | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&source.path, flags)?;
-    connection.busy_timeout(Duration::ZERO)?;
-    hardened::harden(&connection, source.size_bytes + source.sidecar_bytes("-wal").unwrap_or(0))?;
-    Ok(connection)
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed))
 }
 
 fn needs_recovery(error: &rusqlite::Error) -> bool {
@@ -213,10 +187,7 @@ impl Tidy {
     }
 
     fn remove_leftovers(&self) -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.source.path, flags)?;
-        connection.busy_timeout(Duration::ZERO)?;
-        schema_version(&connection).map(drop)
+        schema_version(&open::writable(&self.source, Duration::ZERO)?).map(drop)
     }
 }
 
@@ -229,5 +200,3 @@ impl Drop for Tidy {
         }
     }
 }
-
-const RETRY_AFTER: Duration = Duration::from_millis(2);

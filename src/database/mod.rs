@@ -29,6 +29,7 @@ mod logical;
 mod marker;
 mod migrations;
 mod objects;
+mod open;
 mod options;
 mod pages;
 mod recover;
@@ -63,6 +64,7 @@ pub use marker::{Marker, MarkerError, MarkerFacts, MarkerSyntaxError, mark, try_
 pub use migrations::{Ledger, ledger};
 pub use objects::{ObjectChange, SchemaObject};
 pub use options::{CaptureOptions, PagePreference};
+pub use source::holders_of;
 
 use std::path::PathBuf;
 use std::time::Duration;

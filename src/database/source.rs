@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::{Cancelled, DatabaseError};
-use crate::files::holders;
+use super::{Cancelled, DatabaseError, open};
+use crate::files::{Process, holders};
 
 /// A database file, resolved once.
 #[derive(Debug, Clone)]
@@ -57,14 +57,12 @@ impl Source {
 
     /// The path of a file that SQLite keeps beside the database.
     pub(super) fn sidecar(&self, suffix: &str) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(suffix);
-        path.into()
+        beside(&self.path, suffix)
     }
 
     /// Refuses sidecars that are no regular files: SQLite opens them without asking, and would wait for ever for a named pipe.
     pub(super) fn require_plain_sidecars(&self) -> Result<(), DatabaseError> {
-        for path in ["-journal", "-wal", "-shm"].map(|suffix| self.sidecar(suffix)) {
+        for path in SIDECARS.map(|suffix| self.sidecar(suffix)) {
             match std::fs::symlink_metadata(&path) {
                 Ok(found) if !found.is_file() => return Err(DatabaseError::NotAFile { found: kind_of(found.file_type()), path }),
                 _ => {}
@@ -81,7 +79,7 @@ impl Source {
     /// Says in this room's words what SQLite said while reading the database.
     pub(super) fn explain(&self, action: &'static str, waited: Duration, error: rusqlite::Error) -> DatabaseError {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => self.locked(waited),
+            _ if open::is_busy(&error) => self.locked(waited),
             Some(ErrorCode::NotADatabase) => DatabaseError::NotADatabase { path: self.path.clone() },
             Some(ErrorCode::DatabaseCorrupt) => self.corrupt(vec![error.to_string()]),
             _ => DatabaseError::Sqlite { path: self.path.clone(), action, source: error },
@@ -98,9 +96,21 @@ impl Source {
     }
 
     pub(super) fn locked(&self, waited: Duration) -> DatabaseError {
-        let files = ["", "-wal", "-shm", "-journal"].map(|suffix| self.sidecar(suffix));
-        DatabaseError::Locked { path: self.path.clone(), waited, holders: holders(&files) }
+        DatabaseError::Locked { path: self.path.clone(), waited, holders: holders_of(&self.path) }
     }
+}
+
+/// The processes that have a database open, or a file that SQLite keeps beside it, as far as they can be seen.
+#[must_use]
+pub fn holders_of(path: &Path) -> Vec<Process> {
+    let [journal, wal, shared] = SIDECARS.map(|suffix| beside(path, suffix));
+    holders(&[path.to_owned(), journal, wal, shared])
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 pub(super) fn unreadable(path: &Path, source: std::io::Error) -> DatabaseError {
@@ -124,3 +134,6 @@ fn kind_of(found: FileType) -> &'static str {
         "no regular file"
     }
 }
+
+/// What SQLite adds to the name of a database for the files that it keeps beside it.
+pub(super) const SIDECARS: [&str; 3] = ["-journal", "-wal", "-shm"];

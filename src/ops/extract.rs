@@ -13,12 +13,12 @@ use super::gap::{RowTarget, Sheet};
 use super::progress::{Phase, Watched, go_on, heed};
 use super::recorder::{Note, record, subject};
 use super::restore::SIDECARS;
-use super::verify::open_bundle;
+use super::verify::{open_bundle, require_signer, unlock_with_manifest};
 use super::verify_database::SCRATCH;
 use super::{Environment, Failure, OsEntropy, SigningKeyPlace};
 use crate::bundle::{
     BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Label, Level, Manifest, PublicCore, SealCheck, Source,
-    TrustedSigners, Unlocked, read_front, unlock,
+    TrustedSigners, Unlocked, read_front,
 };
 use crate::crypto::Entropy as _;
 use crate::database::{DumpError, Dumped, Image, RowTaker, dump_rows, dump_sql, only_table};
@@ -127,15 +127,11 @@ impl Extract {
 
     fn extract(&self, ring: &Keyring, stream: &mut dyn Write, environment: &mut Environment) -> Result<ExtractReport, Failure> {
         let progress = environment.progress.clone();
-        let failure = |source| Failure::Bundle { path: self.bundle.clone(), source };
         let file = open_bundle(&self.bundle)?;
         let medium = Watched::new(&file, &progress);
-        let front = read_front(&medium).map_err(failure)?;
-        let unlocked = unlock(&medium, &front, ring).map_err(failure)?;
-        let Some(manifest) = unlocked.manifest() else {
-            return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
-        };
-        let source = self.choose(manifest)?;
+        let front = read_front(&medium).map_err(|source| Failure::Bundle { path: self.bundle.clone(), source })?;
+        let (unlocked, manifest) = unlock_with_manifest(&self.bundle, &medium, &front, ring)?;
+        let source = self.choose(&manifest)?;
         let mut opened = Opened { medium, front, unlocked, source };
         self.record(self.note(&opened.front.core, Outcome::Intent), environment);
         let dumped = match &self.to {
@@ -220,10 +216,7 @@ impl Extract {
             return Err(Failure::Damaged { path: self.bundle.clone(), source: first.damage, whole: Vec::new(), has_several: false });
         }
         assert!(sink.is_complete, "an entry without a finding is complete");
-        let verdict = self.signers.judge(&front.core, outcome.is_signed);
-        if !self.signers.is_empty() && !self.signers.accepts(verdict) {
-            return Err(Failure::WrongSigner { path: self.bundle.clone(), signer: front.core.signer });
-        }
+        require_signer(&self.bundle, &self.signers, &front.core, outcome.is_signed)?;
         environment.progress.note(&format!("'{}' is as it was sealed", self.label));
         Ok(())
     }

@@ -15,6 +15,7 @@ mod plan;
 mod record;
 mod resolve;
 mod run;
+mod warnings;
 mod words;
 
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub use open::{OpenRestore, open_restores};
 pub use plan::{Plan, PlannedTarget, Present};
 pub use record::Incarnation;
 pub(super) use record::restores;
-pub use resolve::{Resolution, Resolve, ResolvedTarget, TargetState};
+pub use resolve::{Closing, Resolution, Resolve, ResolvedTarget, TargetState};
 pub use run::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
 pub use words::gap_sentences;
 

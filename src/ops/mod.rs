@@ -45,7 +45,7 @@ pub use guard::{Guard, GuardReport, Work};
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use import::{Import, ImportFault, OldBackup};
 pub use in_place::{
-    InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
+    Closing, InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
     TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
 };
 pub use info::{Facts, inspect};

@@ -11,7 +11,7 @@ use super::verify_database::{DatabaseProof, Examiner};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Medium as _, PublicCore,
-    SignatureVerdict, SlotFacts, TrustedSigners, read_front, unlock,
+    SignatureVerdict, SlotFacts, TrustedSigners, Unlocked, read_front, unlock,
 };
 use crate::crypto::{Digest, PublicKey};
 use crate::files::{FileError, Folder, ScratchError, open_regular};
@@ -184,6 +184,32 @@ pub(super) fn open_bundle(path: &Path) -> Result<File, Failure> {
         }
         Err(FileError::NotRegular { path }) => Err(Failure::Bundle { path, source: BundleError::NotABundle }),
         other => Ok(other?),
+    }
+}
+
+/// Unlocks a bundle for somebody who can do nothing without its manifest.
+pub(super) fn unlock_with_manifest(
+    path: &Path,
+    medium: &Watched<'_>,
+    front: &Front,
+    ring: &Keyring,
+) -> Result<(Unlocked, Manifest), Failure> {
+    let failure = |source| Failure::Bundle { path: path.to_owned(), source };
+    let unlocked = unlock(medium, front, ring).map_err(failure)?;
+    match unlocked.manifest().cloned() {
+        Some(manifest) => Ok((unlocked, manifest)),
+        None => Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost))),
+    }
+}
+
+/// Refuses a bundle that none of the pinned signers sealed.
+///
+/// With nobody pinned nobody asks: whether a signature is wrong is for the examination to find, and one that reads a single entry may not
+/// have looked ([`TrustedSigners::accepts`] would take that for a forgery).
+pub(super) fn require_signer(path: &Path, signers: &TrustedSigners, core: &PublicCore, is_signed: bool) -> Result<(), Failure> {
+    match signers.is_empty() || signers.accepts(signers.judge(core, is_signed)) {
+        true => Ok(()),
+        false => Err(Failure::WrongSigner { path: path.to_owned(), signer: core.signer }),
     }
 }
 

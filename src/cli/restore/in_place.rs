@@ -141,7 +141,7 @@ impl PlaceArguments {
 }
 
 /// The report of a restore that ran.
-pub fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Vec<String>, environment: Environment) -> Report {
+fn finish(report: &InPlaceReport, json: Map<String, Value>, mut warnings: Vec<String>, environment: Environment) -> Report {
     warnings.extend(warnings_of(report));
     Report { text: outcome_text(report), json, warnings, error: failed(report) }.with_shortfalls(environment)
 }
@@ -300,18 +300,10 @@ fn target_json(target: &PlannedTarget) -> Value {
         "state": state,
         "why": why,
         "size_bytes": size_bytes,
-        "way": way_name(target.way),
+        "way": target.way.name(),
         "holders": holders,
         "gap": target.gap,
     })
-}
-
-fn way_name(way: Way) -> &'static str {
-    match way {
-        Way::Exclusive => "exclusive",
-        Way::Online => "online",
-        Way::Replace => "replace",
-    }
 }
 
 /// What the object says once the targets were replaced.
@@ -324,10 +316,7 @@ pub fn outcome_json(report: &InPlaceReport) -> Map<String, Value> {
 
 fn one_outcome(outcome: &TargetOutcome) -> Value {
     let (result, comparison, aside, error) = match &outcome.result {
-        TargetResult::Replaced(report) => {
-            let comparison = if report.comparison == Comparison::Equal { "equal" } else { "overtaken" };
-            ("replaced", Some(comparison), report.aside.as_ref(), None)
-        }
+        TargetResult::Replaced(report) => ("replaced", Some(report.comparison.name()), report.aside.as_ref(), None),
         TargetResult::Unconfirmed(error) => ("unconfirmed", None, None, Some(error.to_string())),
         TargetResult::Failed(error) => ("failed", None, None, Some(error.to_string())),
         TargetResult::NotTried => ("untouched", None, None, None),
@@ -335,7 +324,7 @@ fn one_outcome(outcome: &TargetOutcome) -> Value {
     json!({
         "label": outcome.label,
         "path": outcome.path.to_string_lossy(),
-        "way": way_name(outcome.way),
+        "way": outcome.way.name(),
         "captured_at": outcome.captured_at,
         "result": result,
         "comparison": comparison,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use airkeep::journal::Outcome;
-use airkeep::ops::{Resolution, Resolve, ResolvedTarget, TargetState};
+use airkeep::ops::{Closing, Resolution, Resolve, ResolvedTarget, TargetState};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -53,29 +53,42 @@ impl Arguments {
             true => "no restore is open\n".to_owned(),
             false => resolutions.iter().map(text).collect(),
         };
-        let is_open = |resolution: &&Resolution| resolution.recorded.is_none();
-        let error = resolutions.iter().find(is_open).map(|resolution| {
-            if resolution.open.is_guard {
-                return Explained::new(Exit::Locked, format!("the guarded work {} is still running", resolution.open.id), None);
-            }
-            let message = format!("the restore {} is still open", resolution.open.id);
-            Explained::new(Exit::Failed, message, Some("restore its targets again with --resolves ID, or close the record with --as-it-is"))
-        });
+        let error = resolutions.iter().find_map(still_open);
         let json = json!({ "resolutions": resolutions.iter().map(object).collect::<Vec<_>>() });
         Ok(Report { text, json: json.as_object().cloned().unwrap_or_default(), warnings: Vec::new(), error }.with_shortfalls(environment))
     }
 }
 
+/// Why one is not closed.
+fn still_open(resolution: &Resolution) -> Option<Explained> {
+    let (what, id) = (what(resolution), &resolution.open.id);
+    match resolution.closing {
+        Closing::Recorded(_) => None,
+        Closing::Unrecorded => {
+            let message = format!("the {what} {id} is still open: the vault's journal did not take the record of its end");
+            Some(Explained::new(Exit::Failed, message, None))
+        }
+        Closing::Undecided => {
+            let hint = "restore its targets again with --resolves ID, or close the record with --as-it-is";
+            Some(Explained::new(Exit::Failed, format!("the restore {id} is still open"), Some(hint)))
+        }
+        Closing::Running => Some(Explained::new(Exit::Locked, format!("the guarded work {id} is still running"), None)),
+    }
+}
+
+fn what(resolution: &Resolution) -> &'static str {
+    if resolution.open.is_guard { "guard" } else { "restore" }
+}
+
 fn text(resolution: &Resolution) -> String {
-    let recorded = match resolution.recorded {
+    let recorded = match resolution.recorded() {
         None => "still open",
         Some(Outcome::Success) => "it was done, and is recorded so",
         Some(Outcome::Failure) => "it was not done, and is recorded so",
         Some(_) => "recorded as unknown",
     };
     let open = &resolution.open;
-    let what = if open.is_guard { "guard" } else { "restore" };
-    let mut text = format!("{what:<10}{}, begun {}: {recorded}\n", open.id, open.begun);
+    let mut text = format!("{:<10}{}, begun {}: {recorded}\n", what(resolution), open.id, open.begun);
     if let Some(subject) = open.record.subject.as_ref().filter(|_| open.is_guard) {
         let _ = writeln!(text, "before    {}", screen::escape(&subject.file));
     }
@@ -99,11 +112,11 @@ fn text(resolution: &Resolution) -> String {
 
 fn object(resolution: &Resolution) -> Value {
     json!({
-        "kind": if resolution.open.is_guard { "guard" } else { "restore" },
+        "kind": what(resolution),
         "restore": resolution.open.id,
         "bundle": resolution.open.record.subject.as_ref().map(|subject| &subject.file),
         "begun": resolution.open.begun,
-        "recorded": resolution.recorded.map(|outcome| outcome.name()),
+        "recorded": resolution.recorded().map(|outcome| outcome.name()),
         "targets": resolution.targets.iter().map(target).collect::<Vec<_>>(),
     })
 }

@@ -5,14 +5,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::Connection;
 
 use super::{Comparison, InstallError};
 use crate::database::facts::{Schema, list_tables, read_schema};
 use crate::database::logical::{TableHash, table_hash};
 use crate::database::pages::{PageError, stream};
 use crate::database::source::{Source, unreadable};
-use crate::database::{DatabaseError, Image, hardened};
+use crate::database::{DatabaseError, Image, open};
 
 /// Schema and tables of a database.
 pub(super) struct Content {
@@ -85,10 +85,8 @@ pub(super) fn compare(
             None => Ok(Comparison::Equal),
             Some(what) => Err(InstallError::Different { path: source.path.clone(), what }),
         },
-        Err(ReadError::Sqlite(error)) => match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(Comparison::Overtaken),
-            _ => Err(source.explain("compare", Duration::ZERO, error).into()),
-        },
+        Err(ReadError::Sqlite(error)) if open::is_busy(&error) => Ok(Comparison::Overtaken),
+        Err(ReadError::Sqlite(error)) => Err(source.explain("compare", Duration::ZERO, error).into()),
         Err(ReadError::Look(error)) => Err(error.into()),
     }
 }
@@ -107,10 +105,7 @@ impl From<rusqlite::Error> for ReadError {
 /// Nothing if somebody else has written.
 fn read(source: &Source, is_last: impl FnOnce() -> Result<bool, DatabaseError>) -> Result<Option<Content>, ReadError> {
     // Writable, so that SQLite takes an empty WAL away with the last connection; `query_only` forbids statements to write.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&source.path, flags)?;
-    connection.busy_timeout(FRESH_TIMEOUT)?;
-    hardened::harden(&connection, source.size_bytes)?;
+    let connection = open::writable(source, FRESH_TIMEOUT)?;
     connection.execute_batch("PRAGMA query_only=ON; BEGIN")?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     if is_last().map_err(ReadError::Look)? { Ok(Some(Content::of(&connection)?)) } else { Ok(None) }

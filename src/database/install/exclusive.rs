@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::{InstallError, InstallOptions, Others, standing};
 use crate::database::header::{HEADER_BYTES, Header};
 use crate::database::source::Source;
-use crate::database::{Cancelled, DatabaseError, Image, hardened, vfs};
+use crate::database::{Cancelled, DatabaseError, Image, open, vfs};
 
 /// A database that nobody else can read or write.
 pub(super) struct Exclusive {
@@ -39,24 +39,22 @@ impl Exclusive {
     pub(super) fn lock(source: &Source, options: &InstallOptions<'_>) -> Result<Self, Refusal> {
         let started = Instant::now();
         loop {
-            match attempt(source) {
+            let error = match attempt(source) {
                 Ok(exclusive) => {
                     source.metadata().map_err(|error| Refusal::Other(error.into()))?;
                     return Ok(exclusive);
                 }
-                Err(error) => match error.sqlite_error_code() {
-                    Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => return Err(Refusal::Unopenable),
-                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if (options.cancelled)() => {
-                        return Err(Refusal::Other(InstallError::Cancelled { path: source.path.clone() }));
-                    }
-                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if options.others == Others::Keep => {
-                        return Err(Refusal::InUse);
-                    }
-                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if started.elapsed() < options.busy_timeout => {
-                        std::thread::sleep(RETRY_AFTER);
-                    }
-                    _ => return Err(Refusal::Other(source.explain("lock", started.elapsed(), error).into())),
-                },
+                Err(error) => error,
+            };
+            let is_busy = open::is_busy(&error);
+            match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => return Err(Refusal::Unopenable),
+                _ if is_busy && (options.cancelled)() => {
+                    return Err(Refusal::Other(InstallError::Cancelled { path: source.path.clone() }));
+                }
+                _ if is_busy && options.others == Others::Keep => return Err(Refusal::InUse),
+                _ if is_busy && started.elapsed() < options.busy_timeout => std::thread::sleep(open::RETRY_AFTER),
+                _ => return Err(Refusal::Other(source.explain("lock", started.elapsed(), error).into())),
             }
         }
     }
@@ -136,12 +134,9 @@ impl Exclusive {
 
 /// Tries once.
 fn attempt(source: &Source) -> rusqlite::Result<Exclusive> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&source.path, flags)?;
-    connection.busy_timeout(Duration::ZERO)?;
+    let connection = open::writable(source, Duration::ZERO)?;
     // If we are killed or fail, closing must not write into a database that was not to be changed.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    hardened::harden(&connection, source.size_bytes + source.sidecar_bytes("-wal").unwrap_or(0))?;
     connection.execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; ROLLBACK")?;
     // This reads the schema, and so finds out whether it can be read. EXTRA syncs the folder when a journal ends.
     connection.execute_batch("PRAGMA synchronous=EXTRA")?;
@@ -164,4 +159,3 @@ pub(super) fn busy() -> rusqlite::Error {
 }
 
 pub(super) const PAGES_PER_STEP: i32 = 1000;
-const RETRY_AFTER: Duration = Duration::from_millis(2);

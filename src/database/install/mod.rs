@@ -19,10 +19,12 @@ mod error;
 mod exclusive;
 mod online;
 mod replace;
+mod report;
 mod standing;
 mod target;
 
 pub use error::InstallError;
+pub use report::{Before, Comparison, InstallReport, Way};
 pub use standing::{Standing, is_new_cookie, keep_journal_mode, standing_of};
 
 use std::path::{Path, PathBuf};
@@ -70,36 +72,6 @@ pub struct InstallOptions<'a> {
     pub cancelled: Cancelled<'a>,
 }
 
-/// The way an installation takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Under an exclusive lock, through SQLite.
-    Exclusive,
-    /// Under the write lock, others being connected.
-    Online,
-    /// By a new file in the place of one that is missing or cannot be opened.
-    Replace,
-}
-
-/// A target as it was before.
-#[derive(Debug, Clone)]
-pub struct Before {
-    /// Of the file.
-    pub device: u64,
-    /// Of the file.
-    pub inode: u64,
-    /// Of the main file.
-    pub size_bytes: u64,
-    /// Whether it was in WAL mode.
-    pub is_wal: bool,
-    /// Its schema cookie, if SQLite could open it.
-    pub schema_cookie: Option<i32>,
-    /// Its page size in bytes, if SQLite could open it.
-    pub page_size: Option<u32>,
-    /// Whose format it is, if SQLite could open it.
-    pub application_id: Option<i32>,
-}
-
 /// A target that is locked or prepared, and not yet changed.
 pub struct Installation<'i> {
     held: Held,
@@ -117,31 +89,6 @@ enum Held {
     Exclusive(Exclusive),
     Online(Online),
     Replace(Replace),
-}
-
-/// Whether the content was compared after others were let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
-    /// Schema and every table, on a fresh connection: equal.
-    Equal,
-    /// Others were writing before it could be compared. Under an exclusive lock the pages had been compared by then; in the online way
-    /// SQLite's word for the commit is all there is.
-    Overtaken,
-}
-
-/// What became of an installation.
-#[derive(Debug, Clone)]
-pub struct InstallReport {
-    /// The way it took.
-    pub way: Way,
-    /// Resolved.
-    pub path: PathBuf,
-    /// Whether it is what the image holds.
-    pub comparison: Comparison,
-    /// Tables of the image that could not be hashed (a missing collation or module), and so were not compared by content.
-    pub uncompared: Vec<String>,
-    /// Where the file that could not be opened lies now, with its sidecars beside it.
-    pub aside: Option<PathBuf>,
 }
 
 /// Finds out what can be known of a target before anything is locked, and gives its resolved path.

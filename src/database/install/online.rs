@@ -9,14 +9,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
 
 use super::exclusive::{PAGES_PER_STEP, busy, journal_mode, page_size};
 use super::{InstallError, InstallOptions, standing};
 use crate::database::source::Source;
-use crate::database::{Access, DatabaseError, Image, hardened};
-use crate::database::{Cancelled, live};
+use crate::database::{Access, Cancelled, DatabaseError, Image, live, open};
 
 /// A WAL database whose write lock is held.
 pub(super) struct Online {
@@ -85,7 +84,7 @@ impl Online {
                     break;
                 }
                 _ if (options.cancelled)() => return Err(InstallError::Cancelled { path: source.path.clone() }),
-                _ if started.elapsed() < options.busy_timeout => std::thread::sleep(RETRY_AFTER),
+                _ if started.elapsed() < options.busy_timeout => std::thread::sleep(open::RETRY_AFTER),
                 _ => return Err(source.locked(started.elapsed()).into()),
             }
         }
@@ -182,13 +181,8 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn connect(source: &Source, busy_timeout: Duration) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&source.path, flags)?;
-    connection.busy_timeout(busy_timeout)?;
-    hardened::harden(&connection, source.size_bytes + source.sidecar_bytes("-wal").unwrap_or(0))?;
+    let connection = open::writable(source, busy_timeout)?;
     live::schema_version(&connection)?;
     connection.execute_batch("PRAGMA synchronous=EXTRA")?;
     Ok(connection)
 }
-
-const RETRY_AFTER: Duration = Duration::from_millis(2);

@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::target::{ASIDE, Target};
 use super::{InstallError, InstallOptions};
 use crate::crypto::{Entropy, encode_hex, random};
-use crate::database::source::Source;
+use crate::database::source::{SIDECARS, Source, holders_of};
 use crate::database::{DatabaseError, Image};
-use crate::files::{FileError, NewFile, holders};
+use crate::files::{FileError, NewFile};
 
 /// A place for a new file, which is complete before it gets its name.
 pub(super) struct Replace {
@@ -90,8 +90,7 @@ impl Replace {
 }
 
 fn require_unused(target: &Target) -> Result<(), InstallError> {
-    let files = ["", "-wal", "-shm", "-journal"].map(|suffix| target.folder.path().join(format!("{}{suffix}", target.name)));
-    let holders = holders(&files);
+    let holders = holders_of(&target.path);
     match holders.is_empty() {
         true => Ok(()),
         false => Err(DatabaseError::Locked { path: target.path.clone(), waited: Duration::ZERO, holders }.into()),
@@ -136,5 +135,4 @@ fn each_piece(
     }
 }
 
-const SIDECARS: [&str; 3] = ["-journal", "-wal", "-shm"];
 const PIECE_BYTES: usize = 256 << 10;

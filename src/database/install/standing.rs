@@ -8,14 +8,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::compare::BYTES_WITHOUT_CONTENT;
 use crate::crypto::{Digest, Sha256};
-use crate::database::facts::read_schema;
 use crate::database::pages::{PageError, stream};
 use crate::database::source::Source;
-use crate::database::{DatabaseError, Image, hardened, live};
+use crate::database::{DatabaseError, Image, live, open};
 
 /// What is remembered of the content of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +23,6 @@ pub struct Standing {
     pub schema_cookie: i32,
     /// SHA-256 of all pages, without the bytes of page 1 that bear no content.
     pub pages_sha256: Digest,
-    /// SHA-256 of the statements of the schema.
-    pub schema_sha256: Digest,
 }
 
 impl Standing {
@@ -50,8 +47,7 @@ impl Standing {
             // Nothing here reads scratch but through SQLite.
             Err(PageError::Scratch(_)) => return Err(rusqlite::Error::InvalidQuery),
         }
-        let schema_cookie = live::schema_version(connection)?;
-        Ok(Self { schema_cookie, pages_sha256: hasher.finish(), schema_sha256: Digest::of(read_schema(connection)?.sql.as_bytes()) })
+        Ok(Self { schema_cookie: live::schema_version(connection)?, pages_sha256: hasher.finish() })
     }
 
     /// Reads it from an image.
@@ -71,10 +67,7 @@ pub fn standing_of(path: &Path, busy_timeout: Duration) -> Result<Standing, Data
     let source = Source::resolve(path)?;
     source.require_plain_sidecars()?;
     let read = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&source.path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
-        hardened::harden(&connection, source.size_bytes + source.sidecar_bytes("-wal").unwrap_or(0))?;
+        let connection = open::writable(&source, busy_timeout)?;
         connection.execute_batch("PRAGMA query_only=ON; BEGIN")?;
         Standing::of(&connection)
     };
@@ -113,10 +106,7 @@ pub fn is_new_cookie(before: i32, now: i32) -> Option<bool> {
 pub fn keep_journal_mode(path: &Path, busy_timeout: Duration) -> Result<bool, DatabaseError> {
     let source = Source::resolve(path)?;
     let change = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&source.path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
-        hardened::harden(&connection, source.size_bytes)?;
+        let connection = open::writable(&source, busy_timeout)?;
         connection.execute_batch("PRAGMA synchronous=EXTRA")?;
         let before: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         connection.query_row("PRAGMA journal_mode=wal", [], |row| row.get::<_, String>(0)).map(|after| before != after)

@@ -38,7 +38,10 @@ impl Folder {
                 }
             }
         }
-        self.sync()?;
+        if let Err(error) = self.sync() {
+            let _ = self.put_back(name, &moved, aside);
+            return Err(error);
+        }
         Ok(moved)
     }
 

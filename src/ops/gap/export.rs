@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use super::capsule::{RowCounts, Rows, RowsError};
 use crate::bundle::{
     BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Label, Level, Manifest, Medium as _, PublicCore, SourceGap,
-    TableGap, TrustedSigners, Unlocked, read_front, unlock,
+    TableGap, TrustedSigners, Unlocked, read_front,
 };
 use crate::files::{FileError, Folder, Writeback};
 use crate::journal::{Event, Outcome};
 use crate::ops::progress::{Phase, Watched, go_on, heed};
 use crate::ops::recorder::{Note, Recorded, record, subject};
-use crate::ops::verify::open_bundle;
+use crate::ops::verify::{open_bundle, require_signer, unlock_with_manifest};
 use crate::ops::{Environment, Failure, SigningKeyPlace};
 
 /// The form of rows.
@@ -120,15 +120,11 @@ impl ExportRows {
 
     fn export(&self, ring: &Keyring, stream: &mut dyn Write, environment: &mut Environment) -> Result<ExportReport, Failure> {
         let progress = environment.progress.clone();
-        let failure = |source| Failure::Bundle { path: self.bundle.clone(), source };
         let file = open_bundle(&self.bundle)?;
         let medium = Watched::new(&file, &progress);
-        let front = read_front(&medium).map_err(failure)?;
-        let unlocked = unlock(&medium, &front, ring).map_err(failure)?;
-        let Some(manifest) = unlocked.manifest() else {
-            return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
-        };
-        let chosen = self.choose(manifest)?;
+        let front = read_front(&medium).map_err(|source| Failure::Bundle { path: self.bundle.clone(), source })?;
+        let (unlocked, manifest) = unlock_with_manifest(&self.bundle, &medium, &front, ring)?;
+        let chosen = self.choose(&manifest)?;
         let mut opened = Opened { medium, front, unlocked };
         let intent = self.note(&opened.front.core, Outcome::Intent, &chosen.label, &json!({}));
         if !self.record(intent, environment).is_somewhere() {
@@ -228,10 +224,7 @@ impl ExportRows {
             SinkError::Bundle(source) => Failure::Bundle { path: self.bundle.clone(), source },
             SinkError::Rows(error) => of_rows(error),
         })?;
-        let verdict = self.signers.judge(&front.core, outcome.is_signed);
-        if !self.signers.is_empty() && !self.signers.accepts(verdict) {
-            return Err(Failure::WrongSigner { path: self.bundle.clone(), signer: front.core.signer });
-        }
+        require_signer(&self.bundle, &self.signers, &front.core, outcome.is_signed)?;
         if !outcome.findings.is_empty() {
             return Err(Failure::RowsDamaged { path: self.bundle.clone(), source: outcome.findings.swap_remove(0).damage });
         }

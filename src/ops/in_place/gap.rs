@@ -35,7 +35,7 @@ impl Prepared {
         ready: &ReadyImage,
         live: &LiveSide<'_>,
         histories: &[TableHistory],
-        later: &LaterRows,
+        later: &LaterRows<'_>,
         environment: &Environment,
     ) -> Result<FoundGap, Failure> {
         let label = &ready.source.label;

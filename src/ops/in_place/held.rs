@@ -33,7 +33,7 @@ impl Prepared {
         &self,
         images: &'i [ReadyImage],
         histories: &[TableHistory],
-        later: &LaterRows,
+        later: &LaterRows<'_>,
         environment: &mut Environment,
     ) -> Result<Vec<HeldTarget<'i>>, Failure> {
         let progress = Arc::clone(&environment.progress);

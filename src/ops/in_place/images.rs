@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use super::{InPlace, ReadyImage};
 use crate::bundle::{
-    BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Label, Level, Manifest, Medium as _, Source, read_front, unlock,
+    BundleError, Entry, EntryPath, EntrySink, Examination, Front, Keyring, Label, Level, Manifest, Medium as _, Source, read_front,
 };
 use crate::crypto::Entropy as _;
 use crate::database::{Image, examine};
 use crate::files::{ScratchError, ScratchSpace};
 use crate::ops::progress::{Phase, Progress, Watched, go_on};
-use crate::ops::verify::open_bundle;
+use crate::ops::verify::{open_bundle, require_signer, unlock_with_manifest};
 use crate::ops::verify_database::{DatabaseProof, SCRATCH, expected};
 use crate::ops::{Environment, Failure, OsEntropy};
 
@@ -58,11 +58,8 @@ pub(super) fn take(request: &InPlace, ring: &Keyring, environment: &mut Environm
     if request.expected.is_some_and(|expected| expected != front.core.id) {
         return Err(Failure::OtherBundle { path: request.bundle.clone() });
     }
-    let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
+    let (mut unlocked, manifest) = unlock_with_manifest(&request.bundle, &medium, &front, ring)?;
     let begun = Instant::now(); // deriving keys says nothing about how fast bytes go
-    let Some(manifest) = unlocked.manifest().cloned() else {
-        return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
-    };
     let mut sink = Images {
         sources: choose(request, &manifest)?,
         sqlite: &manifest.tool.sqlite,
@@ -79,10 +76,7 @@ pub(super) fn take(request: &InPlace, ring: &Keyring, environment: &mut Environm
     let Images { done, .. } = sink;
     drop(phase);
     go_on(&progress)?;
-    let verdict = request.signers.judge(&front.core, outcome.is_signed);
-    if !request.signers.is_empty() && !request.signers.accepts(verdict) {
-        return Err(Failure::WrongSigner { path: request.bundle.clone(), signer: front.core.signer });
-    }
+    require_signer(&request.bundle, &request.signers, &front.core, outcome.is_signed)?;
     if let Some(first) = outcome.findings.into_iter().next() {
         let whole = done.iter().map(|(ready, _)| ready.source.label.clone()).collect();
         return Err(Failure::Damaged {

@@ -1,6 +1,7 @@
 //! Where there is no live database to compare with: what later bundles had at least.
 
-use std::path::Path;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::{Id, Keyring, Label, Manifest, PublicCore};
 use crate::files::Folder;
@@ -8,27 +9,20 @@ use crate::ops::inspect;
 use crate::vault::bundles_in;
 
 /// Row counts of the newest later bundle of the set, and of the one that is restored.
-#[derive(Default)]
-pub(super) struct LaterRows {
-    later: Option<Manifest>,
-    restored: Option<Manifest>,
+///
+/// Bundles are only opened once somebody asks: where the live database can be read, nobody does.
+pub(super) struct LaterRows<'r> {
+    vault: PathBuf,
+    core: &'r PublicCore,
+    restored: &'r Manifest,
+    ring: &'r Keyring,
+    later: OnceCell<Option<Manifest>>,
 }
 
-impl LaterRows {
-    /// Finds the newest bundle behind this one that the keys open; what cannot be read is passed over.
-    pub(super) fn find(vault: &Path, core: &PublicCore, manifest: &Manifest, ring: &Keyring) -> LaterRows {
-        let Ok(folder) = vault.canonicalize().map_err(drop).and_then(|path| Folder::open(&path).map_err(drop)) else {
-            return LaterRows::default();
-        };
-        let mut later: Vec<(u64, String)> = bundles_in(&folder)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|bundle| bundle.core().is_some_and(|other| is_later(other, core.set.id, core.sequence)))
-            .map(|bundle| (bundle.sequence, bundle.name))
-            .collect();
-        later.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
-        let manifest_of = |(_, name): (u64, String)| inspect(&folder.path().join(name), ring).ok()?.manifest;
-        LaterRows { later: later.into_iter().find_map(manifest_of), restored: Some(manifest.clone()) }
+impl<'r> LaterRows<'r> {
+    /// Those of this vault that the keys open.
+    pub(super) fn of(vault: &Path, core: &'r PublicCore, restored: &'r Manifest, ring: &'r Keyring) -> LaterRows<'r> {
+        LaterRows { vault: vault.to_owned(), core, restored, ring, later: OnceCell::new() }
     }
 
     /// So many rows more than the restored snapshot a later one has.
@@ -37,8 +31,21 @@ impl LaterRows {
             let source = manifest.sources.iter().find(|source| source.label == *label)?;
             source.tables.iter().find(|facts| facts.name.eq_ignore_ascii_case(table))?.rows
         };
-        let before = self.restored.as_ref().and_then(rows).unwrap_or(0);
-        self.later.as_ref().and_then(rows).map(|after| after.saturating_sub(before))
+        let after = self.later.get_or_init(|| self.find()).as_ref().and_then(rows)?;
+        Some(after.saturating_sub(rows(self.restored).unwrap_or(0)))
+    }
+
+    /// The newest bundle behind the restored one that the keys open; what cannot be read is passed over.
+    fn find(&self) -> Option<Manifest> {
+        let folder = Folder::open(&self.vault.canonicalize().ok()?).ok()?;
+        let mut later: Vec<(u64, String)> = bundles_in(&folder)
+            .ok()?
+            .into_iter()
+            .filter(|bundle| bundle.core().is_some_and(|other| is_later(other, self.core.set.id, self.core.sequence)))
+            .map(|bundle| (bundle.sequence, bundle.name))
+            .collect();
+        later.sort_unstable_by_key(|(sequence, _)| std::cmp::Reverse(*sequence));
+        later.into_iter().find_map(|(_, name)| inspect(&folder.path().join(name), self.ring).ok()?.manifest)
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::gap::LiveSide;
 use super::later::LaterRows;
+use super::warnings::warnings;
 use super::{Prepared, ReadyImage, images};
 use crate::bundle::{Keyring, Label, Migrations, Source, SourceGap};
 use crate::database::{
-    Access, Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee, ledger,
+    Access, Cancelled, Capture, CaptureOptions, CheckKind, DatabaseError, Others, PagePreference, SourceFacts, Way, foresee, holders_of,
+    ledger,
 };
-use crate::files::{Folder, Process, holders};
+use crate::files::{Folder, Process, ScratchSpace};
 use crate::journal::records_in;
 use crate::ops::record::migrations as migrations_record;
 use crate::ops::{Environment, Failure, TableHistory, table_histories};
@@ -74,7 +77,7 @@ impl Prepared {
     pub(super) fn look_at_targets(&mut self, ring: &Keyring, environment: &mut Environment) -> Result<(), Failure> {
         self.plan.vault = self.request.vault_path();
         let histories = histories_in(&self.plan.vault);
-        let later = LaterRows::find(&self.plan.vault, &self.core, &self.manifest, ring);
+        let later = LaterRows::of(&self.plan.vault, &self.core, &self.manifest, ring);
         self.require_marker_place()?;
         let images = std::mem::take(&mut self.images);
         let mut targets: Vec<PlannedTarget> = Vec::new();
@@ -110,61 +113,68 @@ impl Prepared {
         &self,
         ready: &ReadyImage,
         histories: &[TableHistory],
-        later: &LaterRows,
+        later: &LaterRows<'_>,
         environment: &mut Environment,
     ) -> Result<PlannedTarget, Failure> {
-        let label = &ready.source.label;
-        let refused = |source| Failure::Install { label: label.clone(), source };
+        let refused = |source| Failure::Install { label: ready.source.label.clone(), source };
         let path = foresee(&ready.target, &ready.image, self.request.links).map_err(refused)?;
         require_outside_of_vaults(&path)?;
+        let (present, gap) = self.look_into(ready, &path, histories, later, environment)?;
+        let holders = holders_of(&path);
+        let way = self.expected_way(&ready.source, &present, &holders);
+        let gap = gap.map(|gap| self.as_grafted(gap));
+        let migrations = migrations_in(ready, &|| environment.progress.is_cancelled());
+        Ok(PlannedTarget { source: ready.source.clone(), path, present, way, holders, migrations, gap })
+    }
+
+    /// What is there, and what replacing it would take away; no gap for what is locked.
+    fn look_into(
+        &self,
+        ready: &ReadyImage,
+        path: &Path,
+        histories: &[TableHistory],
+        later: &LaterRows<'_>,
+        environment: &mut Environment,
+    ) -> Result<(Present, Option<SourceGap>), Failure> {
         let space = images::scratch_space(&self.request);
         let (clock, progress) = (environment.clock, Arc::clone(&environment.progress));
-        let options = CaptureOptions {
+        let cancelled = || progress.is_cancelled();
+        let capture;
+        let (present, live) = match Capture::begin(path, &self.looking(&space, &clock, &cancelled)) {
+            Ok(begun) => {
+                capture = begun;
+                let facts = capture.facts();
+                self.require_same(ready, path, Some(facts.application_id).filter(|_| facts.size_bytes > 0), facts.size_bytes)?;
+                // An empty file has nothing that could be compared, and loses nothing but what is not known.
+                let live = if facts.size_bytes == 0 { LiveSide::Missing } else { LiveSide::Read(capture.connection()) };
+                (Present::Live(Box::new(facts.clone())), live)
+            }
+            Err(DatabaseError::Missing { .. }) => (Present::Missing, LiveSide::Missing),
+            Err(error @ (DatabaseError::NotADatabase { .. } | DatabaseError::Corrupt { .. })) => {
+                self.require_wanted(ready, path)?;
+                (Present::Unopenable(error.to_string()), LiveSide::Unreadable)
+            }
+            Err(DatabaseError::Locked { .. }) if self.request.service.stop.is_some() => return Ok((Present::Locked, None)),
+            Err(source) => return Err(Failure::Target { label: ready.source.label.clone(), source }),
+        };
+        let gap = self.gap_of(ready, &live, histories, later, environment)?;
+        self.require_completable(ready, &gap, environment)?;
+        Ok((present, Some(gap.record)))
+    }
+
+    /// How a target is captured that is only looked at.
+    fn looking<'o>(&self, scratch: &'o ScratchSpace, clock: &'o dyn Fn() -> SystemTime, cancelled: Cancelled<'o>) -> CaptureOptions<'o> {
+        CaptureOptions {
             check: CheckKind::None,
             busy_timeout: self.request.busy_timeout,
             accept_corrupt: true,
-            scratch: &space,
+            scratch,
             pages: PagePreference::Auto,
             hash_tables: false,
             watched: &[],
-            clock: &clock,
-            cancelled: &|| progress.is_cancelled(),
-        };
-        let (present, gap) = match Capture::begin(&path, &options) {
-            // An empty file has nothing that could be compared, and loses nothing but what is not known.
-            Ok(capture) if capture.facts().size_bytes == 0 => {
-                let gap = self.gap_of(ready, &LiveSide::Missing, histories, later, environment)?;
-                self.require_completable(ready, &gap, environment)?;
-                (Present::Live(Box::new(capture.facts().clone())), Some(gap.record))
-            }
-            Ok(capture) => {
-                let facts = capture.facts();
-                self.require_same(ready, &path, Some(facts.application_id).filter(|_| facts.size_bytes > 0), facts.size_bytes)?;
-                let gap = self.gap_of(ready, &LiveSide::Read(capture.connection()), histories, later, environment)?;
-                self.require_completable(ready, &gap, environment)?;
-                (Present::Live(Box::new(capture.facts().clone())), Some(gap.record))
-            }
-            Err(DatabaseError::Missing { .. }) => {
-                let gap = self.gap_of(ready, &LiveSide::Missing, histories, later, environment)?;
-                self.require_completable(ready, &gap, environment)?;
-                (Present::Missing, Some(gap.record))
-            }
-            Err(error @ (DatabaseError::NotADatabase { .. } | DatabaseError::Corrupt { .. })) => {
-                self.require_wanted(ready, &path)?;
-                let gap = self.gap_of(ready, &LiveSide::Unreadable, histories, later, environment)?;
-                self.require_completable(ready, &gap, environment)?;
-                (Present::Unopenable(error.to_string()), Some(gap.record))
-            }
-            Err(DatabaseError::Locked { .. }) if self.request.service.stop.is_some() => (Present::Locked, None),
-            Err(source) => return Err(Failure::Target { label: label.clone(), source }),
-        };
-        let holders = holders(&["", "-wal", "-shm", "-journal"].map(|suffix| sidecar(&path, suffix)));
-        let way = self.expected_way(&ready.source, &present, &holders);
-        let gap = gap.map(|gap| self.as_grafted(gap));
-        let migrations = ready.image.open(Access::ReadOnly).ok();
-        let migrations = migrations.and_then(|image| ledger(&image, ready.source.size_bytes, &|| progress.is_cancelled()));
-        let migrations = migrations.map(migrations_record);
-        Ok(PlannedTarget { source: ready.source.clone(), path, present, way, holders, migrations, gap })
+            clock,
+            cancelled,
+        }
     }
 
     /// What will be put back is part of the plan.
@@ -194,15 +204,15 @@ impl Prepared {
         } else {
             return Ok(());
         };
-        match self.request.accept_other {
-            true => Ok(()),
-            false => Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: path.to_owned(), what }),
-        }
+        self.require_acceptance(ready, path, what)
     }
 
     /// What is no database may be anything: somebody has to say that it is to go.
     pub(super) fn require_wanted(&self, ready: &ReadyImage, path: &Path) -> Result<(), Failure> {
-        let what = "what is there is no database that can be opened".to_owned();
+        self.require_acceptance(ready, path, "what is there is no database that can be opened".to_owned())
+    }
+
+    fn require_acceptance(&self, ready: &ReadyImage, path: &Path, what: String) -> Result<(), Failure> {
         match self.request.accept_other {
             true => Ok(()),
             false => Err(Failure::OtherDatabase { label: ready.source.label.clone(), path: path.to_owned(), what }),
@@ -226,6 +236,12 @@ impl Prepared {
     }
 }
 
+/// What a migration tool noted in a snapshot.
+fn migrations_in(ready: &ReadyImage, cancelled: Cancelled<'_>) -> Option<Migrations> {
+    let image = ready.image.open(Access::ReadOnly).ok()?;
+    ledger(&image, ready.source.size_bytes, cancelled).map(migrations_record)
+}
+
 /// The vault's own files, and bundles, are no databases that somebody meant.
 fn require_outside_of_vaults(path: &Path) -> Result<(), Failure> {
     let folder = Folder::above(path)?;
@@ -241,12 +257,6 @@ pub(super) fn histories_in(vault: &Path) -> Vec<TableHistory> {
     folder.and_then(|folder| records_in(&folder).ok()).map_or_else(Vec::new, |records| table_histories(&records))
 }
 
-pub(super) fn sidecar(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// For a byte, sealing and reading back the present state takes about as long as taking a snapshot out of a bundle and examining it did, and
 /// installing and comparing about four fifths of it (docs/performance.md).
 fn lock_seconds(seconds: f64, targets: &[PlannedTarget]) -> f64 {
@@ -255,54 +265,6 @@ fn lock_seconds(seconds: f64, targets: &[PlannedTarget]) -> f64 {
     let present_bytes: u64 = targets.iter().map(present).sum();
     let seconds_per_byte = seconds / (taken_bytes.max(1) as f64);
     SETUP_SECONDS + seconds_per_byte * (present_bytes as f64 + 0.8 * taken_bytes as f64)
-}
-
-fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is_onto: bool, is_stopped: bool) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let label: &Label = &target.source.label;
-    if captured_on != here && !is_onto {
-        warnings.push(format!("{label} was captured on '{captured_on}', and this is '{here}'"));
-    }
-    if let Present::Live(facts) = &target.present
-        && (facts.device, facts.inode) != (target.source.device, target.source.inode)
-        && !is_onto
-    {
-        warnings.push(format!("'{}' is another file than the one that was captured", target.path.display()));
-    }
-    if let Present::Live(facts) = &target.present {
-        warnings.extend(older_schema(target, facts));
-    }
-    if !target.holders.is_empty() && !is_stopped {
-        let names: Vec<String> = target.holders.iter().map(|process| format!("{} ({})", process.pid, process.name)).collect();
-        let is_wal = matches!(&target.present, Present::Live(facts) if facts.journal_mode == "wal");
-        let advice = match target.way {
-            Way::Exclusive if is_wal => "as long as they are connected it cannot be replaced, unless online",
-            _ => "what they keep in memory will not fit the restored content",
-        };
-        warnings.push(format!("'{}' is open in {} ({advice})", target.path.display(), names.join(", ")));
-    }
-    warnings
-}
-
-/// A release of the application does not fit a schema from before it; its tool would have to migrate again.
-fn older_schema(target: &PlannedTarget, facts: &SourceFacts) -> Vec<String> {
-    let label = &target.source.label;
-    let live = facts.migrations.clone().map(migrations_record);
-    let is_other = match (&target.migrations, &live) {
-        (Some(then), Some(now)) => then != now,
-        (None, Some(now)) => now.count > 0,
-        _ => false,
-    };
-    let words = |migrations: &Option<Migrations>| migrations.as_ref().map_or("none".to_owned(), ToString::to_string);
-    let other = is_other.then(|| {
-        let (then, now) = (words(&target.migrations), words(&live));
-        format!("{label}: the snapshot has other migrations than the live database ({then}; live {now}): the application that runs may not fit it")
-    });
-    let (then, now) = (target.source.user_version, facts.user_version);
-    let version = (then < now).then(|| {
-        format!("{label}: the snapshot's user_version is {then}, the live database's {now}: it is from before a change of the schema")
-    });
-    other.into_iter().chain(version).collect()
 }
 
 /// Locks, the record, and the derivation of keys.

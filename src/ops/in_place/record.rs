@@ -8,7 +8,7 @@ use super::run::{TargetOutcome, TargetResult};
 use super::words::gap_sentences;
 use crate::bundle::{Id, Label, SourceGap};
 use crate::crypto::Digest;
-use crate::database::{Access, Way, table_hash};
+use crate::database::{Access, table_hash};
 use crate::journal::{Event, Outcome, Record};
 use crate::ops::continuity::RESTORED;
 use crate::ops::recorder::{Note, chain, subject};
@@ -53,15 +53,6 @@ pub(in crate::ops) fn restores(record: &Record, label: &Label) -> bool {
     let sources = record.details.get("sources").and_then(Value::as_array);
     record.details.get("mode").and_then(Value::as_str) == Some(IN_PLACE)
         && sources.is_some_and(|sources| sources.iter().any(|source| source["label"] == label.as_str() && source["replaced"] == true))
-}
-
-/// The way in the words of the record.
-pub(super) fn way_name(way: Way) -> &'static str {
-    match way {
-        Way::Exclusive => "exclusive",
-        Way::Online => "online",
-        Way::Replace => "replace",
-    }
 }
 
 /// What the journal needs to know of a safety bundle.
@@ -114,8 +105,7 @@ impl Prepared {
     /// What it took away, or would have.
     pub(super) fn gap_note(&self, outcomes: &[TargetOutcome], safety: Option<&BackupReport>) -> Note {
         let replaced = outcomes.iter().filter(|outcome| outcome.is_replaced());
-        let sources: Vec<Value> =
-            replaced.map(|outcome| json!({ "label": outcome.label, "to": outcome.path.to_string_lossy(), "way": way_name(outcome.way), "captured_at": outcome.captured_at, "incarnation": outcome.incarnation, "words": words(&outcome.gap), "gap": outcome.gap })).collect();
+        let sources: Vec<Value> = replaced.map(gap_source).collect();
         let mut note = self.note(Event::Gap, Outcome::Success, &json!({ "sources": sources, "safety": safety_record(safety) }));
         if let Some(safety) = safety {
             note.subject = Some(subject(&safety.core, &safety.path));
@@ -154,7 +144,7 @@ fn ready_source(target: &HeldTarget<'_>, incarnation: Incarnation) -> Value {
     json!({
         "label": target.ready.source.label,
         "to": target.installation.path().to_string_lossy(),
-        "way": way_name(target.installation.way()),
+        "way": target.installation.way().name(),
         "before": before,
         "after": after,
         "aside": target.installation.aside().map(|path| path.to_string_lossy().into_owned()),
@@ -170,9 +160,21 @@ pub(super) fn words(gap: &SourceGap) -> Vec<String> {
     gap_sentences(gap).into_iter().map(|(table, text)| table.map_or_else(|| text.clone(), |table| format!("{table}: {text}"))).collect()
 }
 
+fn gap_source(outcome: &TargetOutcome) -> Value {
+    json!({
+        "label": outcome.label,
+        "to": outcome.path.to_string_lossy(),
+        "way": outcome.way.name(),
+        "captured_at": outcome.captured_at,
+        "incarnation": outcome.incarnation,
+        "words": words(&outcome.gap),
+        "gap": outcome.gap,
+    })
+}
+
 fn ended_source(outcome: &TargetOutcome) -> Value {
     let (is_replaced, comparison, error) = match &outcome.result {
-        TargetResult::Replaced(report) => (true, Some(comparison_name(report.comparison)), None),
+        TargetResult::Replaced(report) => (true, Some(report.comparison.name()), None),
         TargetResult::Unconfirmed(error) => (true, None, Some(chain(error))),
         TargetResult::Failed(error) => (false, None, Some(chain(error))),
         TargetResult::NotTried => (false, None, None),
@@ -181,7 +183,7 @@ fn ended_source(outcome: &TargetOutcome) -> Value {
     json!({
         "label": outcome.label,
         "to": outcome.path.to_string_lossy(),
-        "way": way_name(outcome.way),
+        "way": outcome.way.name(),
         "captured_at": outcome.captured_at,
         "replaced": is_replaced,
         "comparison": comparison,
@@ -192,14 +194,6 @@ fn ended_source(outcome: &TargetOutcome) -> Value {
         "grafted": totals.grafted,
         "certainty": totals.certainty,
     })
-}
-
-/// Whether the content was compared, in the words of the record.
-pub(super) fn comparison_name(comparison: crate::database::Comparison) -> &'static str {
-    match comparison {
-        crate::database::Comparison::Equal => "equal",
-        crate::database::Comparison::Overtaken => "overtaken",
-    }
 }
 
 /// What watched tables are in the image that is about to be installed, so that the next backup accuses nobody of what this restore did.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::open::{OpenRestore, open_in};
 use super::record::IN_PLACE;
-use crate::database::{DatabaseError, is_new_cookie, keep_journal_mode, standing_of};
+use crate::database::{DatabaseError, Way, is_new_cookie, keep_journal_mode, standing_of};
 use crate::journal::{Event, Outcome, records_in};
 use crate::ops::guard::Process;
 use crate::ops::recorder::{Note, Recorded, record};
@@ -40,8 +40,21 @@ pub struct Resolution {
     pub open: OpenRestore,
     /// Its targets.
     pub targets: Vec<ResolvedTarget>,
-    /// How it was recorded; nothing if somebody has to decide first.
-    pub recorded: Option<Outcome>,
+    /// Whether that closes it.
+    pub closing: Closing,
+}
+
+/// Whether a restore that was open is closed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Its end is recorded.
+    Recorded(Outcome),
+    /// Its end is known, and the vault's own journal did not take the record: for all who read that, it is still open.
+    Unrecorded,
+    /// Somebody has to decide first.
+    Undecided,
+    /// It is guarded work that still runs.
+    Running,
 }
 
 /// One target.
@@ -81,6 +94,22 @@ impl TargetState {
     }
 }
 
+impl Closing {
+    fn by(recorded: Recorded, outcome: Outcome) -> Closing {
+        match recorded {
+            Recorded::InVault => Closing::Recorded(outcome),
+            Recorded::InAccount | Recorded::Nowhere => Closing::Unrecorded,
+        }
+    }
+}
+
+impl Resolution {
+    /// How it ended, once that is recorded.
+    pub fn recorded(&self) -> Option<Outcome> {
+        if let Closing::Recorded(outcome) = self.closing { Some(outcome) } else { None }
+    }
+}
+
 impl Resolve {
     /// Resolves all that are open.
     ///
@@ -109,8 +138,11 @@ impl Resolve {
             () if all(&TargetState::New) => Some(Outcome::Success),
             () => self.as_it_is.then_some(Outcome::Unknown),
         };
-        let recorded = outcome.filter(|outcome| self.record(&open, &sources, &targets, *outcome, vault, environment).is_somewhere());
-        Resolution { open, targets, recorded }
+        let closing = outcome.map_or(Closing::Undecided, |outcome| {
+            let recorded = self.record(&open, &sources, &targets, outcome, vault, environment);
+            Closing::by(recorded, outcome)
+        });
+        Resolution { open, targets, closing }
     }
 
     /// What killed work has done to its databases nobody can tell; where the state before is, the record says.
@@ -118,13 +150,13 @@ impl Resolve {
         let number = |name: &str| open.record.details.get(name).and_then(Value::as_u64);
         let process = Process { pid: number("pid").unwrap_or(0) as u32, started: number("started") };
         if open.record.host == environment.host.name && process.is_running() {
-            return Resolution { open, targets: Vec::new(), recorded: None };
+            return Resolution { open, targets: Vec::new(), closing: Closing::Running };
         }
         let mut details = open.record.details.clone();
         details.insert("recorded_late".to_owned(), true.into());
         let note = Note { event: Event::Guard, outcome: Outcome::Unknown, subject: open.record.subject.clone(), details };
         let recorded = record(Some(vault.folder()), self.signing_key.as_ref(), note, environment);
-        Resolution { open, targets: Vec::new(), recorded: recorded.is_somewhere().then_some(Outcome::Unknown) }
+        Resolution { open, targets: Vec::new(), closing: Closing::by(recorded, Outcome::Unknown) }
     }
 
     fn look(&self, source: &Value, is_ready: bool) -> ResolvedTarget {
@@ -135,7 +167,8 @@ impl Resolve {
             true => self.state_of(&path, source).unwrap_or_else(|error| TargetState::Unclear(error.to_string())),
             false => TargetState::Old,
         };
-        let was_wal = source["before"]["journal_mode"] == "wal" && source["way"] != "replace" && is_same_file(&path, &source["before"]);
+        let was_wal =
+            source["before"]["journal_mode"] == "wal" && source["way"] != Way::Replace.name() && is_same_file(&path, &source["before"]);
         // Only where the content is understood, and only if nobody is using it: else the next resolve does it.
         let is_mode_mended =
             was_wal && !matches!(state, TargetState::Unclear(_)) && keep_journal_mode(&path, self.busy_timeout).unwrap_or(false);
@@ -155,7 +188,7 @@ impl Resolve {
 
     fn state_of(&self, path: &Path, source: &Value) -> Result<TargetState, DatabaseError> {
         let (before, after) = (&source["before"], &source["after"]);
-        let is_replaced_file = source["way"] == "replace";
+        let is_replaced_file = source["way"] == Way::Replace.name();
         if is_replaced_file {
             match path.symlink_metadata() {
                 Ok(found) if Some(found.ino()) == before["inode"].as_u64() => return Ok(TargetState::Old),

@@ -118,10 +118,10 @@ impl InPlaceReport {
 }
 
 /// What the records of a vault tell, read once.
-struct Past {
+struct Past<'p> {
     records: Vec<Record>,
     histories: Vec<TableHistory>,
-    later: LaterRows,
+    later: LaterRows<'p>,
 }
 
 impl Prepared {
@@ -165,10 +165,10 @@ impl Prepared {
         Ok(vault)
     }
 
-    fn past(&self, vault: &Vault, ring: &Keyring) -> Result<Past, Failure> {
+    fn past<'p>(&'p self, vault: &Vault, ring: &'p Keyring) -> Result<Past<'p>, Failure> {
         let records = records_in(vault.folder())?;
         let histories = table_histories(&records);
-        let later = LaterRows::find(vault.folder().path(), &self.core, &self.manifest, ring);
+        let later = LaterRows::of(vault.folder().path(), &self.core, &self.manifest, ring);
         Ok(Past { records, histories, later })
     }
 
@@ -215,7 +215,7 @@ impl Prepared {
     fn replace(
         &self,
         images: &[ReadyImage],
-        past: &Past,
+        past: &Past<'_>,
         vault: &mut Vault,
         ring: &Keyring,
         environment: &mut Environment,
