@@ -10,14 +10,14 @@ use rusqlite::Connection;
 use serde_json::json;
 
 /// Wrong configurations, and the exact words behind the file's name.
-const WRONG: [(&str, &str); 34] = [
+const WRONG: [(&str, &str); 45] = [
     ("set", "1:4: not TOML: expected an equals, found eof"),
     ("set = 'a'\nset = 'b'", "2:1: not TOML: duplicate key: `set`"),
     ("[keys\n", "1:6: not TOML: expected a right bracket, found a newline"),
     ("vault = 'unterminated", "1:9: not TOML: unterminated string"),
     ("vualt = 'x'", "1:1: unknown key 'vualt', did you mean 'vault'?"),
     ("\n\n  sett = 'x'", "3:3: unknown key 'sett', did you mean 'set'?"),
-    ("zzz = 1", "1:1: unknown key 'zzz', known are: hook, keys, sealing, set, sources, start, stop, vault"),
+    ("zzz = 1", "1:1: unknown key 'zzz', known are: hook, keys, marking, sealing, set, sources, start, stop, vault"),
     ("[sealing]\ncomplession = 'none'", "2:1: unknown key 'complession', did you mean 'compression'?"),
     ("[sealing]\nhash_tables = true", "2:1: unknown key 'hash_tables', did you mean 'hash-tables'?"),
     ("[keys]\nkey-file = 'x'", "2:1: unknown key 'key-file', did you mean 'key-files'?"),
@@ -60,6 +60,26 @@ const WRONG: [(&str, &str); 34] = [
         "2:11: 'sqlite': 'sqlite:///x.db' means 'relative' to some libraries and 'absolute' to others; write the path",
     ),
     ("[sources.main]\nsqlite = 'sqlite::memory:'", "2:11: 'sqlite': 'sqlite::memory:' names no file"),
+    ("marking = 7", "1:11: 'marking' is a number, expected text or a table"),
+    ("marking = ''", "1:11: 'marking': it is empty"),
+    ("marking = 'FOUO'", "1:12: 'marking': a marking begins with CUI or CONTROLLED, not with 'FOUO'"),
+    (
+        "marking = 'CUI//CTI/SP-EXPT'",
+        "1:12: 'marking': 'SP-EXPT' stands behind 'CTI': each category once, Specified (SP-) first, and both by the alphabet",
+    ),
+    ("[marking]\ncontroled-by = 'x'", "1:1: 'marking' has no key 'controlled-by'"),
+    ("[marking]\nbanner = 'CUI//CTI'", "2:11: 'banner': 'CUI//CTI' is none of CUI"),
+    ("[marking]\ncontrolled-by = 'a'", "1:1: 'marking' has no key 'category'"),
+    ("[marking]\ncontrolled-by = 'a'\ncategory = 7", "3:12: 'category' is a number, expected text or a list of texts"),
+    ("[marking]\ncontrolled-by = 'a'\ncategory = 'CTI'", "1:1: 'marking' has no key 'poc'"),
+    (
+        "[marking]\ncontrolled-by = 'a; b'\ncategory = 'CTI'\npoc = 'c'",
+        "1:1: 'marking': 'a; b' cannot stand behind 'Controlled by: ': it must not be empty, begin or end with a blank, or hold ';' or a control character",
+    ),
+    (
+        "[marking]\ncontrolled-by = 'a'\ncategory = 'CTI'\npoc = 'c'\ndistribuition = 'D'",
+        "5:1: unknown key 'distribuition', did you mean 'distribution'?",
+    ),
 ];
 
 #[test]

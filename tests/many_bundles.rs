@@ -30,6 +30,7 @@ fn seal(home: &Home, set: &SetRef, sequence: u64, head: Option<JournalHead>, rin
         sequence,
         kind: Kind::Scheduled,
         created_at: UtcTime::parse(FIRST).unwrap(),
+        marking: None,
         codec: Compression::DEFAULT.codec(),
         frame_size: FrameSize::Normal,
         predecessor: None,

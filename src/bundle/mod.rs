@@ -19,6 +19,7 @@ mod label;
 mod level;
 pub mod limits;
 mod manifest;
+mod marking;
 mod medium;
 mod outer;
 mod pipeline;
@@ -46,6 +47,7 @@ pub use level::Level;
 pub use manifest::{
     CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, Git, Host, Imported, LogicalHash, Manifest, Migrations, SchemaRef, Source, Table, Tool,
 };
+pub use marking::{Designation, Marking, MarkingError};
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};
 pub use signer_change::{SignerChange, SignerChangeError};

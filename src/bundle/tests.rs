@@ -34,6 +34,7 @@ fn seal_as(signer: Option<&SigningKey>, contents: &[&[u8]], compression: Compres
         sequence: 1,
         kind: Kind::Manual,
         created_at: UtcTime::parse("2026-11-20T23:18:20Z").unwrap(),
+        marking: None,
         codec: compression.codec(),
         frame_size: FrameSize::Small,
         predecessor: None,

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use airkeep::bundle::Marking;
 use airkeep::database::CheckKind;
 use airkeep::{Backup, BackupReport, Compression, Label, SourceSpec};
 use clap::{Args, ValueEnum};
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// Record the logical hash of every table, so that verify (level 4) can compare content row by row; costs a pass over all rows
     #[arg(long)]
     hash_tables: bool,
+    /// How the bundle must be handled, public in it: a CUI banner as CUI//SP-CTI//NOFORN. Its form is checked, and nothing else
+    #[arg(long, value_name = "TEXT", value_parser = Marking::parse)]
+    marking: Option<Marking>,
     /// A word to find the bundle by, kept in the encrypted manifest
     #[arg(long, value_name = "TEXT")]
     tag: Option<String>,
@@ -108,6 +112,7 @@ impl Arguments {
             Check::None => CheckKind::None,
         };
         backup.hash_tables = self.hash_tables || settings::config().is_some_and(|config| config.sealing.hash_tables);
+        backup.marking = self.marking;
         backup.tag = self.tag;
         backup.note = self.note;
         backup.busy_timeout = self.busy_timeout;
@@ -167,6 +172,9 @@ fn text(report: &BackupReport, compression: Compression) -> String {
     }
     let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
     let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);
+    if let Some(marking) = &report.core.marking {
+        let _ = writeln!(text, "marked    {}", screen::escape(marking));
+    }
     if let Some(signer) = &report.core.signer {
         let _ = writeln!(text, "signed    {}", signer.fingerprint());
     }

@@ -92,6 +92,9 @@ fn shown(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> String {
     if let Some(vault) = &config.vault {
         row("vault", &vault.to_string_lossy());
     }
+    if let Some(marking) = &config.marking {
+        row("marking", marking.as_str());
+    }
     for path in config.keys.key_files.iter().chain(&config.keys.passphrase_files) {
         row("key", &path.to_string_lossy());
     }
@@ -114,6 +117,7 @@ fn object(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> Value {
         "path": config.path.to_string_lossy(),
         "set": config.set,
         "vault": config.vault.as_ref().map(|path| path.to_string_lossy()),
+        "marking": config.marking.as_ref().map(ToString::to_string),
         "sources": sources.iter().map(source).collect::<Vec<_>>(),
     })
 }

@@ -34,6 +34,7 @@ pub fn apply(command: Command, config: &Config) -> Command {
         ("hook", config.hook.clone()),
         ("stop_with", config.stop.clone()),
         ("start_with", config.start.clone()),
+        ("marking", config.marking.as_ref().map(ToString::to_string)),
         ("compression", sealing.compression.map(|compression| compression.to_string())),
         ("check", sealing.check.clone()),
         ("busy_timeout", sealing.busy_timeout.map(|timeout| timeout.as_secs_f64().to_string())),

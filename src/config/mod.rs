@@ -5,6 +5,7 @@
 //! written it.
 
 mod error;
+mod marking;
 mod reader;
 mod sources;
 mod starter;
@@ -16,7 +17,7 @@ pub use error::{ConfigError, Problem};
 pub use sources::{Expanded, Location, SourceConfig};
 pub use starter::starter;
 
-use crate::bundle::{Compression, SetName};
+use crate::bundle::{Compression, Marking, SetName};
 use crate::files::{FileError, require_trusted_file};
 use reader::{Reader, Table};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub set: Option<SetName>,
     /// The vault.
     pub vault: Option<PathBuf>,
+    /// How the system's bundles must be handled.
+    pub marking: Option<Marking>,
     /// Where keys come from.
     pub keys: KeyConfig,
     /// How bundles are made.
@@ -101,6 +104,7 @@ impl Config {
             path: path.to_owned(),
             set: top.parsed("set", SetName::parse)?,
             vault: top.path("vault")?,
+            marking: marking::read(&mut top)?,
             keys: keys(top.section("keys")?)?,
             sealing: sealing(top.section("sealing")?)?,
             hook: top.text("hook")?,
