@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 /// Wrong configurations, and the exact words behind the file's name.
-const WRONG: [(&str, &str); 45] = [
+const WRONG: [(&str, &str); 52] = [
     ("set", "1:4: not TOML: expected an equals, found eof"),
     ("set = 'a'\nset = 'b'", "2:1: not TOML: duplicate key: `set`"),
     ("[keys\n", "1:6: not TOML: expected a right bracket, found a newline"),
@@ -21,7 +21,7 @@ const WRONG: [(&str, &str); 45] = [
     ("[sealing]\ncomplession = 'none'", "2:1: unknown key 'complession', did you mean 'compression'?"),
     ("[sealing]\nhash_tables = true", "2:1: unknown key 'hash_tables', did you mean 'hash-tables'?"),
     ("[keys]\nkey-file = 'x'", "2:1: unknown key 'key-file', did you mean 'key-files'?"),
-    ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-files'?"),
+    ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-env'?"),
     ("[source.main]\nsqlite = 'x'", "1:2: unknown key 'source', did you mean 'sources'?"),
     ("[sources.main]\nsqlite = 'x'\nrequire = true", "3:1: unknown key 'require', did you mean 'required'?"),
     ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, group, required, sqlite"),
@@ -60,6 +60,16 @@ const WRONG: [(&str, &str); 45] = [
         "2:11: 'sqlite': 'sqlite:///x.db' means 'relative' to some libraries and 'absolute' to others; write the path",
     ),
     ("[sources.main]\nsqlite = 'sqlite::memory:'", "2:11: 'sqlite': 'sqlite::memory:' names no file"),
+    ("[keys]\npassphrase-env = 7", "2:18: 'passphrase-env' is a number, expected text"),
+    ("[keys]\npassphrase-env = ''", "2:18: 'passphrase-env': it is empty"),
+    (
+        "[keys]\npassphrase-env = 'correct horse'",
+        "2:19: 'passphrase-env': expected the name of an environment variable: letters, digits and '_'",
+    ),
+    ("[keys]\npassphrase-env = '7UP'", "2:19: 'passphrase-env': expected the name of an environment variable: letters, digits and '_'"),
+    ("[keys]\npassphrase-enf = 'X'", "2:1: unknown key 'passphrase-enf', did you mean 'passphrase-env'?"),
+    ("[keys]\ncredential = '../x'", "2:15: 'credential': expected the name of a service credential, without '/'"),
+    ("[keys]\ncredential = ['x']", "2:14: 'credential' is a list, expected text"),
     ("marking = 7", "1:11: 'marking' is a number, expected text or a table"),
     ("marking = ''", "1:11: 'marking': it is empty"),
     ("marking = 'FOUO'", "1:12: 'marking': a marking begins with CUI or CONTROLLED, not with 'FOUO'"),

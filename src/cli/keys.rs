@@ -8,6 +8,7 @@ use airkeep::{KeyFileKey, Keyring, Passphrase};
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::configured_keys;
 use super::exit::Exit;
 use super::explain::Explained;
 use super::proposal;
@@ -94,7 +95,7 @@ impl OldPassphraseArguments {
 
 /// The section of a help text.
 pub const HELP: &str =
-    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE, the service credential 'airkeep.passphrase' (systemd), the terminal; never from an argument's value. Make a key file by:
+    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE, all of [keys] in the configuration, the service credential 'airkeep.passphrase' (systemd), the terminal; never from an argument's value. Make a key file by:
   (umask 077; head -c 32 /dev/urandom > backup.key)";
 
 /// What the keys are for.
@@ -111,14 +112,14 @@ pub enum Purpose {
 }
 
 impl KeyArguments {
-    /// Collects the keys: all that flags name, else the first of environment, service credentials, terminal.
+    /// Collects the keys: all that flags name, else the first of environment, configuration, service credentials, terminal.
     pub fn ring(&self, purpose: Purpose) -> Result<Keyring, Explained> {
         let mut ring = named(&self.key_file, &self.passphrase_file, &self.passphrase_fd)?;
         if ring.is_empty()
             && !is_in_environment()
             && let Some(config) = settings::config()
         {
-            ring = named(&config.keys.key_files, &config.keys.passphrase_files, &[])?;
+            ring = configured_keys::ring(&config.keys, purpose)?;
         }
         if ring.is_empty() {
             ring.passphrases.extend(unnamed(purpose)?);
@@ -135,7 +136,8 @@ fn is_in_environment() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-fn named(key_files: &[PathBuf], passphrase_files: &[PathBuf], descriptors: &[u32]) -> Result<Keyring, Explained> {
+/// All keys of these files and descriptors.
+pub fn named(key_files: &[PathBuf], passphrase_files: &[PathBuf], descriptors: &[u32]) -> Result<Keyring, Explained> {
     let mut ring = Keyring::default();
     for path in key_files {
         ring.key_files.push(read_key_file(path)?);
@@ -248,7 +250,7 @@ fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
     })
 }
 
-fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
+pub fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
     let bytes = read_secret_file(path).map_err(|error| key_error("passphrase file", path, error))?;
     parse(&format!("'{}'", path.display()), Passphrase::parse_file_content(&bytes))
 }
@@ -295,7 +297,8 @@ fn duplicate(_: u32) -> Option<std::fs::File> {
     None
 }
 
-fn parse<P>(place: &str, result: Result<P, impl std::error::Error>) -> Result<P, Explained> {
+/// Names the place that a passphrase came from if it is none.
+pub fn parse<P>(place: &str, result: Result<P, impl std::error::Error>) -> Result<P, Explained> {
     result.map_err(|error| Explained {
         exit: Exit::Key,
         message: format!("cannot use the passphrase from {place}"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use airkeep::config::Config;
+use airkeep::ops::keep_secret;
 use clap::Command;
 
 use super::exit::Exit;
@@ -21,6 +22,7 @@ pub fn load(named: Option<PathBuf>) -> Result<Option<&'static Config>, Explained
     let found = named.or_else(|| Config::find(&std::env::current_dir().ok()?));
     let Some(path) = found else { return Ok(None) };
     let config = Config::load(&path)?;
+    config.keys.passphrase_env.iter().for_each(keep_secret);
     Ok(Some(CONFIG.get_or_init(|| config)))
 }
 

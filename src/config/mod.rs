@@ -56,6 +56,10 @@ pub struct KeyConfig {
     pub passphrase_files: Vec<PathBuf>,
     /// Key files.
     pub key_files: Vec<PathBuf>,
+    /// The environment variable that holds a passphrase.
+    pub passphrase_env: Option<String>,
+    /// The service credential that holds a passphrase: a file of `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
     /// The private key that signs.
     pub signing_key: Option<PathBuf>,
 }
@@ -122,9 +126,28 @@ fn keys(table: Option<Table<'_>>) -> Result<KeyConfig, ConfigError> {
     let keys = KeyConfig {
         passphrase_files: table.paths("passphrase-files")?,
         key_files: table.paths("key-files")?,
+        passphrase_env: table.parsed("passphrase-env", variable)?,
+        credential: table.parsed("credential", credential)?,
         signing_key: table.path("signing-key")?,
     };
     table.finish().map(|()| keys)
+}
+
+/// The name of an environment variable (POSIX.1, 3.230), so that a passphrase put there by mistake is not taken for one and shown.
+fn variable(text: &str) -> Result<String, &'static str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match text.chars().all(is_name) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the name of an environment variable: letters, digits and '_'"),
+    }
+}
+
+/// The name of a file that cannot lead out of its folder.
+fn credential(text: &str) -> Result<String, &'static str> {
+    match text.contains(['/', '\0']) || text == "." || text == ".." {
+        true => Err("expected the name of a service credential, without '/'"),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn sealing(table: Option<Table<'_>>) -> Result<SealingConfig, ConfigError> {
