@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 /// Wrong configurations, and the exact words behind the file's name.
-const WRONG: [(&str, &str); 52] = [
+const WRONG: [(&str, &str); 56] = [
     ("set", "1:4: not TOML: expected an equals, found eof"),
     ("set = 'a'\nset = 'b'", "2:1: not TOML: duplicate key: `set`"),
     ("[keys\n", "1:6: not TOML: expected a right bracket, found a newline"),
@@ -70,6 +70,10 @@ const WRONG: [(&str, &str); 52] = [
     ("[keys]\npassphrase-enf = 'X'", "2:1: unknown key 'passphrase-enf', did you mean 'passphrase-env'?"),
     ("[keys]\ncredential = '../x'", "2:15: 'credential': expected the name of a service credential, without '/'"),
     ("[keys]\ncredential = ['x']", "2:14: 'credential' is a list, expected text"),
+    ("[sealing]\niterations = '600000'", "2:15: 'iterations' is text, expected a whole number"),
+    ("[sealing]\niterations = 600000.0", "2:14: 'iterations' is a number, expected a whole number"),
+    ("[sealing]\niterations = 599999", "2:14: 'iterations': expected 600000 to 10000000 iterations"),
+    ("[sealing]\niterations = 10000001", "2:14: 'iterations': expected 600000 to 10000000 iterations"),
     ("marking = 7", "1:11: 'marking' is a number, expected text or a table"),
     ("marking = ''", "1:11: 'marking': it is empty"),
     ("marking = 'FOUO'", "1:12: 'marking': a marking begins with CUI or CONTROLLED, not with 'FOUO'"),

@@ -58,6 +58,8 @@ pub use trust::{AllowedSignersError, AllowedSignersFault, SignatureVerdict, Trus
 pub use values::{FrameSize, Id, UtcTime};
 pub use writer::{BundleWriter, Sealed, Sealing};
 
+pub use crate::crypto::Iterations;
+
 /// The text that goes into every bundle of format 1: how to check and open it with stock tools.
 pub const RECOVER_TEXT: &str = include_str!("RECOVER.txt");
 

@@ -18,7 +18,7 @@ impl Entropy for Counter {
 }
 
 fn ring(byte: u8) -> Keyring {
-    Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&[byte; 32]).unwrap()] }
+    Keyring { key_files: vec![KeyFileKey::parse(&[byte; 32]).unwrap()], ..Keyring::default() }
 }
 
 fn seal(contents: &[&[u8]], compression: Compression, seed: u64) -> Vec<u8> {

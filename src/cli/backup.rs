@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airkeep::bundle::Marking;
+use airkeep::crypto::Iterations;
 use airkeep::database::CheckKind;
-use airkeep::{Backup, BackupReport, Compression, Label, SourceSpec};
+use airkeep::{Backup, BackupReport, Compression, Keyring, Label, SourceSpec};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// How frames are compressed: gzip[:1-9], zstd[:1-19] or none; stock gzip opens the first, the zstd program the second
     #[arg(long, value_name = "CODEC", default_value_t = Compression::DEFAULT)]
     compression: Compression,
+    /// What it costs to try a passphrase of the bundle, in PBKDF2 iterations: 600000 to 10000000
+    #[arg(long, value_name = "N", default_value = "600000", value_parser = Iterations::parse)]
+    iterations: Iterations,
     /// Which of SQLite's checks runs on the snapshot; the manifest records what it found
     #[arg(long, value_enum, default_value_t = Check::Quick)]
     check: Check,
@@ -125,7 +129,7 @@ impl Arguments {
             backup.append_only.extend(append_only::parse(text)?);
         }
         backup.check_sources()?;
-        let ring = self.keys.ring(Purpose::Seal)?;
+        let ring = Keyring { iterations: self.iterations, ..self.keys.ring(Purpose::Seal)? };
         let mut environment = self.record.environment();
         environment.shortfalls.extend(notes);
         let report = backup.run(&ring, &mut environment)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use airkeep::crypto::OldPassphrase;
+use airkeep::crypto::{Iterations, OldPassphrase};
 use airkeep::files::{FileError, read_secret_file};
 use airkeep::{KeyFileKey, Keyring, Passphrase};
 use clap::Args;
@@ -47,6 +47,9 @@ pub struct NewKeyArguments {
     /// Use a new key file
     #[arg(long, value_name = "FILE")]
     new_key_file: Vec<PathBuf>,
+    /// What it costs to try a new passphrase, in PBKDF2 iterations: 600000 to 10000000
+    #[arg(long, value_name = "N", default_value = "600000", value_parser = Iterations::parse)]
+    iterations: Iterations,
 }
 
 impl NewKeyArguments {
@@ -61,6 +64,7 @@ impl NewKeyArguments {
             ring.passphrases.push(ask_twice(&mut terminal, "New passphrase (at least 14 bytes; empty for a proposal): ")?);
         }
         check_for_sealing(&ring)?;
+        ring.iterations = self.iterations;
         Ok(ring)
     }
 }
@@ -127,6 +131,8 @@ impl KeyArguments {
         if purpose == Purpose::Seal {
             check_for_sealing(&ring)?;
         }
+        // Also where nothing is sealed by name: a restore in place makes a safety bundle.
+        ring.iterations = settings::config().and_then(|config| config.sealing.iterations).unwrap_or_default();
         Ok(ring)
     }
 }

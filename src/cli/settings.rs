@@ -38,6 +38,7 @@ pub fn apply(command: Command, config: &Config) -> Command {
         ("start_with", config.start.clone()),
         ("marking", config.marking.as_ref().map(ToString::to_string)),
         ("compression", sealing.compression.map(|compression| compression.to_string())),
+        ("iterations", sealing.iterations.map(|iterations| iterations.count().to_string())),
         ("check", sealing.check.clone()),
         ("busy_timeout", sealing.busy_timeout.map(|timeout| timeout.as_secs_f64().to_string())),
         ("scratch", sealing.scratch.as_ref().map(text)),

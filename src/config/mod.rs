@@ -17,7 +17,7 @@ pub use error::{ConfigError, Problem};
 pub use sources::{Expanded, Location, SourceConfig};
 pub use starter::starter;
 
-use crate::bundle::{Compression, Marking, SetName};
+use crate::bundle::{Compression, Iterations, Marking, SetName};
 use crate::files::{FileError, require_trusted_file};
 use reader::{Reader, Table};
 
@@ -73,6 +73,8 @@ pub struct SealingConfig {
     pub check: Option<String>,
     /// Whether every table is hashed.
     pub hash_tables: bool,
+    /// What it costs to try a passphrase.
+    pub iterations: Option<Iterations>,
     /// How long to wait for a lock.
     pub busy_timeout: Option<Duration>,
     /// Where encrypted scratch goes.
@@ -156,6 +158,7 @@ fn sealing(table: Option<Table<'_>>) -> Result<SealingConfig, ConfigError> {
         compression: table.parsed("compression", |text| text.parse::<Compression>())?,
         check: table.one_of("check", &["full", "quick", "none"])?,
         hash_tables: table.flag("hash-tables")?.unwrap_or(false),
+        iterations: table.whole("iterations", Iterations::parse)?,
         busy_timeout: table.seconds("busy-timeout")?,
         scratch: table.path("scratch")?,
     };

@@ -124,6 +124,19 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// A whole number, read as its digits are.
+    pub(super) fn whole<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(mut value) = self.take(key) else { return Ok(None) };
+        match value.take() {
+            ValueInner::Integer(number) => parse(&number.to_string()).map(Some).map_err(|error| self.illegal(value.span, key, error)),
+            other => Err(self.wrong(value.span, key, "a whole number", &other)),
+        }
+    }
+
     pub(super) fn seconds(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         let Some(mut value) = self.take(key) else { return Ok(None) };
         let seconds = match value.take() {

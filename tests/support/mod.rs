@@ -58,7 +58,7 @@ pub fn note(text: &str) {
 }
 
 pub fn ring() -> Keyring {
-    Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&KEY).expect("32 bytes")] }
+    Keyring { key_files: vec![KeyFileKey::parse(&KEY).expect("32 bytes")], ..Keyring::default() }
 }
 
 /// Writes the key of [`ring`] where only its owner can read it.
