@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Problem};
 pub use sources::{Expanded, Location, SourceConfig};
-pub use starter::starter;
+pub use starter::{Found, starter};
 
 use crate::bundle::{Compression, Iterations, Marking, SetName};
 use crate::files::{FileError, require_trusted_file};
