@@ -196,7 +196,7 @@ impl Stage {
 
     /// After a kill the vault has what it had, and perhaps a bundle that is whole.
     fn assert_vault_is_sound(&self, before: &BTreeSet<PathBuf>, round: u64) {
-        let ring = Keyring { passphrases: vec![Passphrase::parse(self.passphrase.as_bytes()).expect("passphrase")], key_files: Vec::new() };
+        let ring = Keyring { passphrases: vec![Passphrase::parse(self.passphrase.as_bytes()).expect("passphrase")], ..Keyring::default() };
         for new in listing(&self.vault()).difference(before) {
             let name = new.to_string_lossy();
             assert!(

@@ -120,7 +120,7 @@ fn a_change_of_keys_that_is_cancelled_changes_nothing() {
     let source = home.path().join("source.db");
     database(&source, "wal");
     let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
-    let new = Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&[9; 32]).expect("32 bytes")] };
+    let new = Keyring { key_files: vec![KeyFileKey::parse(&[9; 32]).expect("32 bytes")], ..Keyring::default() };
     let (old, change) = (ring(), KeyChange::Rotate(&new));
     sweep("key change", home.path(), |environment| Rekey { ring: &old, change, signing_key: None }.run(&bundle, environment).map(drop));
 }

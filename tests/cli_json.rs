@@ -122,6 +122,8 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     std::fs::copy(home.path(bundle), home.path("app.akb")).unwrap();
 
     reader.read("airkeep init", &parsed(&home, 0, &["init", "--vault", "signed", "--json"]));
+    // What it begins would send the other commands to that vault.
+    std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     reader.read("airkeep init", &parsed(&home, 0, &["signer", "rotate", "--vault", "signed", "--json"]));
     reader.read("airkeep init", &parsed(&home, 0, &["signer", "show", "--vault", "signed", "--json"]));
     for level in ["0", "2", "3", "4"] {

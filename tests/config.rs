@@ -10,18 +10,18 @@ use rusqlite::Connection;
 use serde_json::json;
 
 /// Wrong configurations, and the exact words behind the file's name.
-const WRONG: [(&str, &str); 47] = [
+const WRONG: &[(&str, &str)] = &[
     ("set", "1:4: not TOML: expected an equals, found eof"),
     ("set = 'a'\nset = 'b'", "2:1: not TOML: duplicate key: `set`"),
     ("[keys\n", "1:6: not TOML: expected a right bracket, found a newline"),
     ("vault = 'unterminated", "1:9: not TOML: unterminated string"),
     ("vualt = 'x'", "1:1: unknown key 'vualt', did you mean 'vault'?"),
     ("\n\n  sett = 'x'", "3:3: unknown key 'sett', did you mean 'set'?"),
-    ("zzz = 1", "1:1: unknown key 'zzz', known are: hook, keys, sealing, set, sources, start, stop, vault"),
+    ("zzz = 1", "1:1: unknown key 'zzz', known are: hook, keys, marking, sealing, set, sources, start, stop, vault"),
     ("[sealing]\ncomplession = 'none'", "2:1: unknown key 'complession', did you mean 'compression'?"),
     ("[sealing]\nhash_tables = true", "2:1: unknown key 'hash_tables', did you mean 'hash-tables'?"),
     ("[keys]\nkey-file = 'x'", "2:1: unknown key 'key-file', did you mean 'key-files'?"),
-    ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-files'?"),
+    ("[keys]\npassphrase = 'secret'", "2:1: unknown key 'passphrase', did you mean 'passphrase-env'?"),
     ("[source.main]\nsqlite = 'x'", "1:2: unknown key 'source', did you mean 'sources'?"),
     ("[sources.main]\nsqlite = 'x'\nrequire = true", "3:1: unknown key 'require', did you mean 'required'?"),
     ("[sources.main]\nsqlite = 'x'\npath = 'x'", "3:1: unknown key 'path', known are: append-only, assert, check, group, required, sqlite"),
@@ -82,6 +82,40 @@ const WRONG: [(&str, &str); 47] = [
         "2:11: 'sqlite': 'sqlite:///x.db' means 'relative' to some libraries and 'absolute' to others; write the path",
     ),
     ("[sources.main]\nsqlite = 'sqlite::memory:'", "2:11: 'sqlite': 'sqlite::memory:' names no file"),
+    ("[keys]\npassphrase-env = 7", "2:18: 'passphrase-env' is a number, expected text"),
+    ("[keys]\npassphrase-env = ''", "2:18: 'passphrase-env': it is empty"),
+    (
+        "[keys]\npassphrase-env = 'correct horse'",
+        "2:19: 'passphrase-env': expected the name of an environment variable: letters, digits and '_'",
+    ),
+    ("[keys]\npassphrase-env = '7UP'", "2:19: 'passphrase-env': expected the name of an environment variable: letters, digits and '_'"),
+    ("[keys]\npassphrase-enf = 'X'", "2:1: unknown key 'passphrase-enf', did you mean 'passphrase-env'?"),
+    ("[keys]\ncredential = '../x'", "2:15: 'credential': expected the name of a service credential, without '/'"),
+    ("[keys]\ncredential = ['x']", "2:14: 'credential' is a list, expected text"),
+    ("[sealing]\niterations = '600000'", "2:15: 'iterations' is text, expected a whole number"),
+    ("[sealing]\niterations = 600000.0", "2:14: 'iterations' is a number, expected a whole number"),
+    ("[sealing]\niterations = 599999", "2:14: 'iterations': expected 600000 to 10000000 iterations"),
+    ("[sealing]\niterations = 10000001", "2:14: 'iterations': expected 600000 to 10000000 iterations"),
+    ("marking = 7", "1:11: 'marking' is a number, expected text or a table"),
+    ("marking = ''", "1:11: 'marking': it is empty"),
+    ("marking = 'FOUO'", "1:12: 'marking': a marking begins with CUI or CONTROLLED, not with 'FOUO'"),
+    (
+        "marking = 'CUI//CTI/SP-EXPT'",
+        "1:12: 'marking': 'SP-EXPT' stands behind 'CTI': each category once, Specified (SP-) first, and both by the alphabet",
+    ),
+    ("[marking]\ncontroled-by = 'x'", "1:1: 'marking' has no key 'controlled-by'"),
+    ("[marking]\nbanner = 'CUI//CTI'", "2:11: 'banner': 'CUI//CTI' is none of CUI"),
+    ("[marking]\ncontrolled-by = 'a'", "1:1: 'marking' has no key 'category'"),
+    ("[marking]\ncontrolled-by = 'a'\ncategory = 7", "3:12: 'category' is a number, expected text or a list of texts"),
+    ("[marking]\ncontrolled-by = 'a'\ncategory = 'CTI'", "1:1: 'marking' has no key 'poc'"),
+    (
+        "[marking]\ncontrolled-by = 'a; b'\ncategory = 'CTI'\npoc = 'c'",
+        "1:1: 'marking': 'a; b' cannot stand behind 'Controlled by: ': it must not be empty, begin or end with a blank, or hold ';' or a control character",
+    ),
+    (
+        "[marking]\ncontrolled-by = 'a'\ncategory = 'CTI'\npoc = 'c'\ndistribuition = 'D'",
+        "5:1: unknown key 'distribuition', did you mean 'distribution'?",
+    ),
 ];
 
 #[test]

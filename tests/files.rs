@@ -193,6 +193,7 @@ fn hostile(home: &Home, path: &str, recorded: &str, content: &[u8]) {
             created_at: UtcTime::parse("2026-01-01T00:00:00Z").unwrap(),
             codec: Compression::DEFAULT.codec(),
             frame_size: FrameSize::Normal,
+            marking: None,
             predecessor: None,
             signer: None,
             journal_head: None,

@@ -34,7 +34,7 @@ impl Site {
 }
 
 fn ring(byte: u8) -> Keyring {
-    Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&[byte; 32]).unwrap()] }
+    Keyring { key_files: vec![KeyFileKey::parse(&[byte; 32]).unwrap()], ..Keyring::default() }
 }
 
 fn opens(bundle: &Path, ring: &Keyring) -> bool {

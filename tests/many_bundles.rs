@@ -30,6 +30,7 @@ fn seal(home: &Home, set: &SetRef, sequence: u64, head: Option<JournalHead>, rin
         sequence,
         kind: Kind::Scheduled,
         created_at: UtcTime::parse(FIRST).unwrap(),
+        marking: None,
         codec: Compression::DEFAULT.codec(),
         frame_size: FrameSize::Normal,
         predecessor: None,
@@ -84,7 +85,7 @@ fn vault(count: u64) -> Home {
     home.database("app.db");
     home.key("key");
     home.folder("airkeep-vault");
-    let ring = Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&home.read("key")).unwrap()] };
+    let ring = Keyring { key_files: vec![KeyFileKey::parse(&home.read("key")).unwrap()], ..Keyring::default() };
     let set = SetRef { id: Id([7; 16]), name: SetName::parse("many").unwrap() };
     let (mut journal, mut head) = (String::new(), None);
     for sequence in 1..=count {

@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use airkeep::crypto::Iterations;
 use airkeep::{Backup, Compression, Environment, KeyFileKey, Keyring, Label, Passphrase, SourceSpec};
 
 /// All that RECOVER.txt says it needs.
@@ -56,6 +57,8 @@ impl Bench {
         let ring = Keyring {
             passphrases: vec![Passphrase::parse(PASSPHRASE.as_bytes()).unwrap()],
             key_files: vec![KeyFileKey::parse(&[7; 32]).unwrap()],
+            // Not the default: what the recipe derives with has to come from the bundle.
+            iterations: Iterations::new(600_001).unwrap(),
         };
         let bundle = backup.run(&ring, &mut Environment::system()).unwrap().path;
         std::fs::create_dir(path("bin")).unwrap();

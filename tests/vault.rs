@@ -28,7 +28,7 @@ impl Site {
 }
 
 fn ring(keys: &[u8]) -> Keyring {
-    Keyring { passphrases: Vec::new(), key_files: keys.iter().map(|key| KeyFileKey::parse(&[*key; 32]).unwrap()).collect() }
+    Keyring { key_files: keys.iter().map(|key| KeyFileKey::parse(&[*key; 32]).unwrap()).collect(), ..Keyring::default() }
 }
 
 fn flip(path: &Path, from_end: u64) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::Codec;
 use super::label::SetName;
 use super::limits::{CORE_MAX, SEQUENCE_MAX};
+use super::marking::{MARKING_MAX, Marking};
 use super::values::{FrameSize, Id, UtcTime, present};
 use super::{BundleError, Damage};
 use crate::crypto::{Digest, PublicKey};
@@ -30,7 +31,7 @@ pub struct PublicCore {
     pub kind: Kind,
     /// When sealing began.
     pub created_at: UtcTime,
-    /// The marking of the data, as people gave it.
+    /// The marking of the data, as people gave it; of other writers in any form.
     #[serde(deserialize_with = "present")]
     pub marking: Option<String>,
     suite: u32,
@@ -64,6 +65,8 @@ pub struct CoreFacts {
     pub kind: Kind,
     /// Now.
     pub created_at: UtcTime,
+    /// How it must be handled.
+    pub marking: Option<Marking>,
     /// Compression.
     pub codec: Codec,
     /// Cut.
@@ -86,7 +89,7 @@ impl PublicCore {
             sequence: facts.sequence,
             kind: facts.kind,
             created_at: facts.created_at,
-            marking: None,
+            marking: facts.marking.map(|marking| marking.as_str().to_owned()),
             suite: 1,
             codec: facts.codec,
             frame_size: facts.frame_size,
@@ -149,7 +152,7 @@ impl PublicCore {
         if self.journal_head.as_ref().is_some_and(|head| !is_place(head.sequence)) {
             return illegal("journal_head");
         }
-        if self.marking.as_ref().is_some_and(|m| m.is_empty() || m.len() > 256 || m.chars().any(char::is_control)) {
+        if self.marking.as_ref().is_some_and(|m| m.is_empty() || m.len() > MARKING_MAX || m.chars().any(char::is_control)) {
             return illegal("marking");
         }
         Ok(())
@@ -215,6 +218,7 @@ pub(super) mod tests {
             sequence: 7,
             kind: Kind::Manual,
             created_at: UtcTime::parse("2026-11-20T23:18:20Z").unwrap(),
+            marking: None,
             codec: Codec::Gzip,
             frame_size: FrameSize::Small,
             predecessor: None,

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::level::Level;
-use super::limits::SLOT_COUNT_MAX;
+use super::limits::{ITERATIONS_SUM_MAX, SLOT_COUNT_MAX};
 use crate::crypto::Iterations;
 
 /// Why a bundle cannot be written, read or opened.
@@ -46,6 +46,12 @@ pub enum BundleError {
     #[error("a key slot asks for {found} PBKDF2 iterations, allowed are {} to {}", Iterations::MIN, Iterations::MAX)]
     Iterations {
         /// Its value.
+        found: u64,
+    },
+    /// The slots of a new table would cost more than a reader accepts.
+    #[error("the passphrases would cost {found} PBKDF2 iterations together, a bundle may ask for {ITERATIONS_SUM_MAX} at most")]
+    IterationsSum {
+        /// The sum.
         found: u64,
     },
     /// Not between 1 and 16 keys were given to seal with.

@@ -60,9 +60,8 @@ impl Front {
     /// As [`Front::opens_with_each`].
     pub fn retain_opening(&self, ring: &mut Keyring) -> Result<bool, BundleError> {
         let passphrases =
-            std::mem::take(&mut ring.passphrases).into_iter().map(|key| Keyring { passphrases: vec![key], key_files: Vec::new() });
-        let key_files =
-            std::mem::take(&mut ring.key_files).into_iter().map(|key| Keyring { passphrases: Vec::new(), key_files: vec![key] });
+            std::mem::take(&mut ring.passphrases).into_iter().map(|key| Keyring { passphrases: vec![key], ..Keyring::default() });
+        let key_files = std::mem::take(&mut ring.key_files).into_iter().map(|key| Keyring { key_files: vec![key], ..Keyring::default() });
         for single in passphrases.chain(key_files) {
             if self.opens_with_each(&single)? {
                 ring.passphrases.extend(single.passphrases);

@@ -20,6 +20,7 @@ mod label;
 mod level;
 pub mod limits;
 mod manifest;
+mod marking;
 mod medium;
 mod outer;
 mod pipeline;
@@ -49,6 +50,7 @@ pub use manifest::{
     ArchivedFile, AssertionRecord, CaptureMethod, Check, FORMAT as MANIFEST_FORMAT, FileSet, Git, Host, Imported, LogicalHash, Manifest,
     Migrations, SchemaRef, Source, Table, Tool,
 };
+pub use marking::{Designation, Marking, MarkingError};
 pub use medium::Medium;
 pub use rekey::{KeyChange, Rekeyed, rekey};
 pub use signer_change::{SignerChange, SignerChangeError};
@@ -58,6 +60,8 @@ pub use tail::read_seal_digest;
 pub use trust::{AllowedSignersError, AllowedSignersFault, SignatureVerdict, TrustedSigners};
 pub use values::{FrameSize, Id, UtcTime};
 pub use writer::{BundleWriter, Sealed, Sealing};
+
+pub use crate::crypto::Iterations;
 
 /// The text that goes into every bundle of format 1: how to check and open it with stock tools.
 pub const RECOVER_TEXT: &str = include_str!("RECOVER.txt");

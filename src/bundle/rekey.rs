@@ -40,21 +40,21 @@ impl KeyChange<'_> {
     pub fn is_done(&self, front: &Front) -> Result<bool, BundleError> {
         match self {
             KeyChange::Add(ring) => front.opens_with_each(ring),
-            KeyChange::Rotate(ring) => Ok(front.slots.len() == ring.len() && front.opens_with_each(ring)?),
+            KeyChange::Rotate(ring) => Ok(front.slots.len() == ring.len() && front.slots.costs(ring) && front.opens_with_each(ring)?),
             KeyChange::Remove(ids) => Ok(!ids.iter().any(|id| front.slots.has(id))),
         }
     }
 
-    fn apply(&self, slots: &[Slot], root: &RootKey, entropy: &mut dyn Entropy) -> Vec<Slot> {
+    fn apply(&self, slots: &[Slot], root: &RootKey, entropy: &mut dyn Entropy) -> Result<Vec<Slot>, BundleError> {
         let mut changed: Vec<Slot> = match self {
             KeyChange::Rotate(_) => Vec::new(),
             KeyChange::Add(_) => slots.to_vec(),
             KeyChange::Remove(ids) => slots.iter().filter(|slot| !ids.iter().any(|id| slot.id() == id)).cloned().collect(),
         };
         if let KeyChange::Add(ring) | KeyChange::Rotate(ring) = self {
-            Slot::wrap_each(ring, root, &mut changed, entropy);
+            Slot::wrap_each(ring, root, &mut changed, entropy)?;
         }
-        changed
+        Ok(changed)
     }
 }
 
@@ -62,7 +62,7 @@ impl KeyChange<'_> {
 /// whoever changes keys without it leaves slots that nobody signed, and readers say so.
 ///
 /// # Errors
-/// [`BundleError::KeyRejected`] if `ring` opens no slot, [`BundleError::LastSlot`], [`BundleError::KeyCount`], [`BundleError::Damaged`] if the
+/// [`BundleError::KeyRejected`] if `ring` opens no slot, [`BundleError::LastSlot`], [`BundleError::KeyCount`], [`BundleError::IterationsSum`], [`BundleError::Damaged`] if the
 /// slots are not authentic or the medium fails, [`BundleError::Write`].
 ///
 /// # Panics
@@ -78,7 +78,7 @@ pub fn rekey(
 ) -> Result<Rekeyed, BundleError> {
     assert!(signer.is_none_or(|signer| Some(signer.public()) == front.core.signer), "slots are signed by the bundle's own signer");
     let (root, keys) = front.root(ring)?;
-    let slots = change.apply(&front.slots.slots, &root, entropy);
+    let slots = change.apply(&front.slots.slots, &root, entropy)?;
     let table = front.slots.successor(slots)?;
     let mut out = Hashing::new(out);
     let write = |source| BundleError::Write { source };

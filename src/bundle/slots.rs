@@ -22,6 +22,8 @@ pub struct Keyring {
     pub passphrases: Vec<Passphrase>,
     /// Contents of key files.
     pub key_files: Vec<KeyFileKey>,
+    /// What it shall cost to try a passphrase, where a slot is made for one. To open, each slot says its own.
+    pub iterations: Iterations,
 }
 
 impl Keyring {
@@ -90,13 +92,13 @@ impl SlotTable {
     /// Wraps `root` for every key of the ring.
     ///
     /// # Errors
-    /// [`BundleError::KeyCount`] with no key or more than 16.
+    /// [`BundleError::KeyCount`] with no key or more than 16, [`BundleError::IterationsSum`] if opening could cost too much.
     pub fn seal(ring: &Keyring, root: &RootKey, bundle: Id, core: Digest, entropy: &mut dyn Entropy) -> Result<SlotTable, BundleError> {
         if ring.is_empty() || ring.len() > SLOT_COUNT_MAX {
             return Err(BundleError::KeyCount { found: ring.len() });
         }
         let mut slots = Vec::new();
-        Slot::wrap_each(ring, root, &mut slots, entropy);
+        Slot::wrap_each(ring, root, &mut slots, entropy)?;
         Ok(SlotTable { format: FORMAT.to_owned(), bundle, core_sha256: core, generation: 1, slots })
     }
 
@@ -110,6 +112,12 @@ impl SlotTable {
             1..=SLOT_COUNT_MAX => Ok(SlotTable { format: FORMAT.to_owned(), generation: self.generation + 1, slots, ..*self }),
             found => Err(BundleError::KeyCount { found }),
         }
+    }
+
+    /// Whether each passphrase slot costs what the ring asks for, or more.
+    pub(super) fn costs(&self, ring: &Keyring) -> bool {
+        let least = u64::from(ring.iterations.count());
+        self.slots.iter().all(|slot| matches!(slot, Slot::KeyFile { .. }) || slot.iterations() >= least)
     }
 
     /// How many slots there are.
@@ -244,13 +252,19 @@ impl SlotTable {
 
 impl Slot {
     /// Wraps the root key once more for each key of a ring.
-    pub(super) fn wrap_each(ring: &Keyring, root: &RootKey, slots: &mut Vec<Slot>, entropy: &mut dyn Entropy) {
+    pub(super) fn wrap_each(ring: &Keyring, root: &RootKey, slots: &mut Vec<Slot>, entropy: &mut dyn Entropy) -> Result<(), BundleError> {
+        // Before the first derivation, since all of them could take minutes.
+        let there: u64 = slots.iter().map(Slot::iterations).sum();
+        let found = there + ring.passphrases.len() as u64 * u64::from(ring.iterations.count());
+        if found > ITERATIONS_SUM_MAX {
+            return Err(BundleError::IterationsSum { found });
+        }
         for passphrase in &ring.passphrases {
             let salt: [u8; SALT_LEN] = random(entropy);
-            let wrapped = Kek::from_passphrase(passphrase, &salt, Iterations::DEFAULT).wrap(root);
+            let wrapped = Kek::from_passphrase(passphrase, &salt, ring.iterations).wrap(root);
             slots.push(Slot::Passphrase {
                 id: new_id(slots, entropy),
-                iterations: Iterations::DEFAULT.count().into(),
+                iterations: ring.iterations.count().into(),
                 salt: encode_hex(&salt),
                 wrapped: encode_hex(&wrapped),
             });
@@ -258,6 +272,15 @@ impl Slot {
         for key in &ring.key_files {
             let wrapped = encode_hex(&Kek::from_key_file(key).wrap(root));
             slots.push(Slot::KeyFile { id: new_id(slots, entropy), wrapped });
+        }
+        Ok(())
+    }
+
+    /// What trying it costs.
+    fn iterations(&self) -> u64 {
+        match self {
+            Slot::Passphrase { iterations, .. } => *iterations,
+            Slot::KeyFile { .. } => 0,
         }
     }
 

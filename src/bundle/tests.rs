@@ -18,7 +18,7 @@ impl Entropy for Counter {
 }
 
 fn ring(byte: u8) -> Keyring {
-    Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&[byte; 32]).unwrap()] }
+    Keyring { key_files: vec![KeyFileKey::parse(&[byte; 32]).unwrap()], ..Keyring::default() }
 }
 
 fn seal(contents: &[&[u8]], compression: Compression, seed: u64) -> Vec<u8> {
@@ -34,6 +34,7 @@ fn seal_as(signer: Option<&SigningKey>, contents: &[&[u8]], compression: Compres
         sequence: 1,
         kind: Kind::Manual,
         created_at: UtcTime::parse("2026-11-20T23:18:20Z").unwrap(),
+        marking: None,
         codec: compression.codec(),
         frame_size: FrameSize::Small,
         predecessor: None,

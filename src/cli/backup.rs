@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use airkeep::bundle::Marking;
+use airkeep::crypto::Iterations;
 use airkeep::database::CheckKind;
-use airkeep::{Backup, BackupReport, Compression, Label, SourceSpec};
+use airkeep::{Backup, BackupReport, Compression, Keyring, Label, SourceSpec};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -37,12 +39,18 @@ pub struct Arguments {
     /// How frames are compressed: gzip[:1-9], zstd[:1-19] or none; stock gzip opens the first, the zstd program the second
     #[arg(long, value_name = "CODEC", default_value_t = Compression::DEFAULT)]
     compression: Compression,
+    /// What it costs to try a passphrase of the bundle, in PBKDF2 iterations: 600000 to 10000000
+    #[arg(long, value_name = "N", default_value = "600000", value_parser = Iterations::parse)]
+    iterations: Iterations,
     /// Which of SQLite's checks runs on the snapshot; the manifest records what it found
     #[arg(long, value_enum, default_value_t = Check::Quick)]
     check: Check,
     /// Record the logical hash of every table, so that verify (level 4) can compare content row by row; costs a pass over all rows
     #[arg(long)]
     hash_tables: bool,
+    /// How the bundle must be handled, public in it: a CUI banner as CUI//SP-CTI//NOFORN. Its form is checked, and nothing else
+    #[arg(long, value_name = "TEXT", value_parser = Marking::parse)]
+    marking: Option<Marking>,
     /// A word to find the bundle by, kept in the encrypted manifest
     #[arg(long, value_name = "TEXT")]
     tag: Option<String>,
@@ -108,6 +116,7 @@ impl Arguments {
             Check::None => CheckKind::None,
         };
         backup.hash_tables = self.hash_tables || settings::config().is_some_and(|config| config.sealing.hash_tables);
+        backup.marking = self.marking;
         backup.tag = self.tag;
         backup.note = self.note;
         backup.busy_timeout = self.busy_timeout;
@@ -120,7 +129,7 @@ impl Arguments {
             backup.append_only.extend(append_only::parse(text)?);
         }
         backup.check_sources()?;
-        let ring = self.keys.ring(Purpose::Seal)?;
+        let ring = Keyring { iterations: self.iterations, ..self.keys.ring(Purpose::Seal)? };
         let mut environment = self.record.environment();
         environment.shortfalls.extend(notes);
         let report = backup.run(&ring, &mut environment)?;
@@ -174,6 +183,9 @@ fn text(report: &BackupReport, compression: Compression) -> String {
     }
     let _ = writeln!(text, "sealed    {}", screen::escape(&report.path.to_string_lossy()));
     let _ = writeln!(text, "          {}, {compression}, sha256 {}", screen::size(report.size_bytes), report.sha256);
+    if let Some(marking) = &report.core.marking {
+        let _ = writeln!(text, "marked    {}", screen::escape(marking));
+    }
     if let Some(signer) = &report.core.signer {
         let _ = writeln!(text, "signed    {}", signer.fingerprint());
     }

@@ -1,15 +1,16 @@
 //! `airkeep config`.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use airkeep::config::{Config, Expanded, FilesConfig, SourceConfig, SourceKind};
+use airkeep::config::{Config, Expanded, FilesConfig, KeyConfig, SourceConfig, SourceKind};
 use airkeep::plain::Found;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
-use super::{Report, screen, settings};
+use super::{Report, configured_keys, screen, settings};
 
 /// Look at the configuration
 ///
@@ -53,7 +54,8 @@ impl Arguments {
             return Err(Explained::new(Exit::NotFound, "there is no airkeep.toml here or in a folder above", Some(hint)));
         };
         let sources: Vec<(&SourceConfig, Expanded)> = config.sources.iter().map(|source| (source, source.expand())).collect();
-        let problems: Vec<String> = sources.iter().flat_map(|(source, expanded)| problems(source, expanded)).collect();
+        let of_sources = sources.iter().flat_map(|(source, expanded)| problems(source, expanded));
+        let problems: Vec<String> = configured_keys::problems(&config.keys).into_iter().chain(of_sources).collect();
         let json = json!({ "config": object(config, &sources) });
         let json = json.as_object().cloned().unwrap_or_default();
         match self.action {
@@ -108,8 +110,17 @@ fn shown(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> String {
     if let Some(vault) = &config.vault {
         row("vault", &vault.to_string_lossy());
     }
+    if let Some(marking) = &config.marking {
+        row("marking", marking.as_str());
+    }
     for path in config.keys.key_files.iter().chain(&config.keys.passphrase_files) {
         row("key", &path.to_string_lossy());
+    }
+    if let Some(name) = &config.keys.passphrase_env {
+        row("key", &format!("environment variable {name}"));
+    }
+    if let Some(name) = &config.keys.credential {
+        row("key", &format!("service credential {name}"));
     }
     for (source, expanded) in sources {
         for (label, path) in &expanded.found {
@@ -141,7 +152,21 @@ fn object(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> Value {
         "path": config.path.to_string_lossy(),
         "set": config.set,
         "vault": config.vault.as_ref().map(|path| path.to_string_lossy()),
+        "marking": config.marking.as_ref().map(ToString::to_string),
+        "keys": keys(&config.keys),
         "sources": sources.iter().map(source).collect::<Vec<_>>(),
+    })
+}
+
+/// Where keys come from, and none of them.
+fn keys(config: &KeyConfig) -> Value {
+    let texts = |paths: &[PathBuf]| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    json!({
+        "key_files": texts(&config.key_files),
+        "passphrase_files": texts(&config.passphrase_files),
+        "passphrase_env": config.passphrase_env,
+        "credential": config.credential,
+        "signing_key": config.signing_key.as_ref().map(|path| path.to_string_lossy()),
     })
 }
 

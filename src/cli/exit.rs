@@ -281,7 +281,7 @@ impl Exit {
     fn of_bundle(error: &BundleError) -> Exit {
         match error {
             BundleError::Write { .. } | BundleError::Read { .. } | BundleError::Cancelled => Exit::Failed,
-            BundleError::KeyCount { .. } | BundleError::LastSlot => Exit::Usage,
+            BundleError::KeyCount { .. } | BundleError::IterationsSum { .. } | BundleError::LastSlot => Exit::Usage,
             BundleError::KeyRejected => Exit::Key,
             BundleError::NotABundle | BundleError::Damaged(_) => Exit::Integrity,
             BundleError::Unsupported { .. } | BundleError::Limit { .. } | BundleError::Iterations { .. } => Exit::Unsupported,

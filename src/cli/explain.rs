@@ -247,6 +247,7 @@ fn bundle_hint(error: &BundleError, is_new: bool) -> Option<&'static str> {
         BundleError::NotABundle => Some("the names of bundles end in .akb; if this is one, try another copy"),
         BundleError::Unsupported { .. } => Some("a newer release of airkeep may open it"),
         BundleError::Iterations { .. } => Some("no airkeep seals with such a number: the key slots were tampered with"),
+        BundleError::IterationsSum { .. } => Some("fewer iterations, or a key file in place of a passphrase"),
         BundleError::Write { source } if source.kind() == ErrorKind::StorageFull => Some("make space, nothing was left behind"),
         _ => None,
     }

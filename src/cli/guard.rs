@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use airkeep::bundle::Marking;
 use airkeep::database::Others;
 use airkeep::ops::{Guard, GuardReport, InPlaceReport};
 use airkeep::{Backup, Compression, Environment, Failure};
@@ -52,6 +53,9 @@ pub struct Arguments {
     /// protect); a file that ends in .json holds a list
     #[arg(long, value_name = "[LABEL:]TABLE|FILE.json")]
     append_only: Vec<String>,
+    /// How bundles must be handled, public in them: a CUI banner as CUI//SP-CTI//NOFORN. Its form is checked, and nothing else
+    #[arg(long, value_name = "TEXT", value_parser = Marking::parse)]
+    marking: Option<Marking>,
     /// How bundles are compressed: gzip[:1-9], zstd[:1-19] or none
     #[arg(long, value_name = "CODEC", default_value_t = Compression::DEFAULT)]
     compression: Compression,
@@ -102,6 +106,7 @@ impl Arguments {
     fn guard(&self) -> Result<Guard, Explained> {
         let sources = self.db.iter().map(|text| backup::source(text)).collect::<Result<Vec<_>, _>>()?;
         let mut backup = Backup::new(sources, &self.vault);
+        backup.marking.clone_from(&self.marking);
         backup.compression = self.compression;
         backup.busy_timeout = self.busy_timeout;
         backup.scratch.clone_from(&self.scratch);

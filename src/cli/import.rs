@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use airkeep::bundle::{Imported, Source};
+use airkeep::bundle::{Imported, Marking, Source};
 use airkeep::ops::{Import, OldBackup};
 use airkeep::{BackupReport, Compression};
 use clap::Args;
@@ -42,6 +42,9 @@ pub struct Arguments {
     /// How frames are compressed: gzip[:1-9], zstd[:1-19] or none; stock gzip opens the first, the zstd program the second
     #[arg(long, value_name = "CODEC", default_value_t = Compression::DEFAULT)]
     compression: Compression,
+    /// How the bundle must be handled, public in it: a CUI banner as CUI//SP-CTI//NOFORN. Its form is checked, and nothing else
+    #[arg(long, value_name = "TEXT", value_parser = Marking::parse)]
+    marking: Option<Marking>,
     /// A word to find the bundle by, kept in the encrypted manifest
     #[arg(long, value_name = "TEXT")]
     tag: Option<String>,
@@ -86,6 +89,7 @@ impl Arguments {
         import.max_size_bytes = self.max_size;
         import.backup.set = settings::config().and_then(|config| config.set.clone());
         import.backup.compression = self.compression;
+        import.backup.marking = self.marking;
         import.backup.tag = self.tag;
         import.backup.note = self.note;
         import.backup.scratch = self.scratch;

@@ -1,17 +1,24 @@
 //! `airkeep init`.
 
+mod survey;
+
 use std::path::{Path, PathBuf};
 
-use airkeep::Init;
 use airkeep::bundle::SetName;
+use airkeep::config::{CONFIG, Config, starter};
+use airkeep::files::Folder;
+use airkeep::ops::SignerReport;
+use airkeep::{Environment, Failure, Init};
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::record::RecordArguments;
 use super::signer::{lines, object};
 use super::signers::SigningKeyArguments;
-use super::{Report, screen};
+use super::{Report, explain, screen, settings};
+use survey::survey;
 
 /// Make a vault whose bundles are signed
 ///
@@ -19,6 +26,9 @@ use super::{Report, screen};
 /// 'airkeep verify --signer' or ssh-keygen. The key's fingerprint is printed: write it down, it is what others compare with.
 ///
 /// A vault that 'airkeep backup' made gets a signing key in the same way.
+///
+/// Where no configuration is in effect an airkeep.toml is begun in the working folder, with the vault and all SQLite databases that are
+/// found below: four folders deep, without hidden folders, node_modules, target and vaults. Look it through; it is only a start.
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
@@ -28,6 +38,9 @@ pub struct Arguments {
     /// The name of the set, public in every bundle and its file name (default: 'set-' and 8 hex digits)
     #[arg(long, value_name = "SET", value_parser = SetName::parse)]
     name: Option<SetName>,
+    /// Write no airkeep.toml
+    #[arg(long)]
+    no_config: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -48,13 +61,62 @@ impl Arguments {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };
         let mut environment = self.record.environment();
         let report = init.run(&mut environment)?;
+        let config = if self.no_config { Begun::default() } else { begin_config(&report, &mut environment) };
         let made = if report.is_new_vault { "made    " } else { "vault   " };
-        let advice = "          write the fingerprint down: whoever verifies must have it from you, not from the medium\n          \
-                      keep a copy of the key file in a safe place; it is not in the vault\n";
-        let text = format!("{made}  {}\n{}{advice}", screen::escape(&report.vault.to_string_lossy()), lines(&report));
-        Ok(Report { text, json: object(&report), warnings: Vec::new(), error: None }.with_shortfalls(environment))
+        let text = format!("{made}  {}\n{}{ADVICE}{}", screen::escape(&report.vault.to_string_lossy()), lines(&report), config.text);
+        let mut object = object(&report);
+        object.insert("config".to_owned(), config.json);
+        Ok(Report { text, json: object, warnings: config.warnings, error: None }.with_shortfalls(environment))
     }
 }
+
+/// What is to be said of the configuration.
+#[derive(Default)]
+struct Begun {
+    text: String,
+    json: Value,
+    warnings: Vec<String>,
+}
+
+/// Writes a configuration, unless there is one. The vault is made by then, so that what fails here is told and nothing more.
+fn begin_config(report: &SignerReport, environment: &mut Environment) -> Begun {
+    if let Some(config) = settings::config() {
+        let path = config.path.to_string_lossy();
+        let text = format!("config    {} (kept as it is)\n", screen::escape(&path));
+        return Begun { text, json: json!({ "path": path, "is_new": false, "databases": null }), warnings: Vec::new() };
+    }
+    let survey = survey(Path::new("."));
+    let content = starter(report.set.name.as_str(), &report.vault, &survey.found);
+    let mut warnings = survey.notes;
+    match write(&content, environment) {
+        Ok(()) => {
+            let found = screen::count(survey.count as u64, "database");
+            let text = format!("config    {CONFIG} (new, with {found} found below this folder: look it through)\n");
+            Begun { text, json: json!({ "path": CONFIG, "is_new": true, "databases": survey.count }), warnings }
+        }
+        Err(why) => {
+            warnings.push(format!("no {CONFIG} was written: {}", why.join(": ")));
+            Begun { warnings, ..Begun::default() }
+        }
+    }
+}
+
+/// Gives it its name, complete and durable, or not at all; and takes it back where it would not be believed, since every command would be
+/// refused then.
+fn write(content: &str, environment: &mut Environment) -> Result<(), Vec<String>> {
+    let failed = |error: Failure| explain::causes_of(&error);
+    let (folder, name) = Folder::of(Path::new(CONFIG)).map_err(|error| failed(error.into()))?;
+    folder.write_new(&name, content.as_bytes(), &mut *environment.entropy).map_err(|error| failed(error.into()))?;
+    Config::load(Path::new(CONFIG)).map(drop).map_err(|error| {
+        // Nobody but this run knows of it yet.
+        let _ = folder.remove(&name);
+        explain::causes_of(&error)
+    })
+}
+
+const ADVICE: &str = "          write the fingerprint down: whoever verifies must have it from you, not from the medium
+          keep a copy of the key file in a safe place; it is not in the vault
+";
 
 fn after_help() -> String {
     let exits = [Exit::Success, Exit::Failed, Exit::Usage, Exit::Locked, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug];

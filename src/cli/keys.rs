@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use airkeep::crypto::OldPassphrase;
+use airkeep::crypto::{Iterations, OldPassphrase};
 use airkeep::files::{FileError, read_secret_file};
 use airkeep::{KeyFileKey, Keyring, Passphrase};
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::configured_keys;
 use super::exit::Exit;
 use super::explain::Explained;
 use super::proposal;
@@ -46,6 +47,9 @@ pub struct NewKeyArguments {
     /// Use a new key file
     #[arg(long, value_name = "FILE")]
     new_key_file: Vec<PathBuf>,
+    /// What it costs to try a new passphrase, in PBKDF2 iterations: 600000 to 10000000
+    #[arg(long, value_name = "N", default_value = "600000", value_parser = Iterations::parse)]
+    iterations: Iterations,
 }
 
 impl NewKeyArguments {
@@ -60,6 +64,7 @@ impl NewKeyArguments {
             ring.passphrases.push(ask_twice(&mut terminal, "New passphrase (at least 14 bytes; empty for a proposal): ")?);
         }
         check_for_sealing(&ring)?;
+        ring.iterations = self.iterations;
         Ok(ring)
     }
 }
@@ -94,7 +99,7 @@ impl OldPassphraseArguments {
 
 /// The section of a help text.
 pub const HELP: &str =
-    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE, the service credential 'airkeep.passphrase' (systemd), the terminal; never from an argument's value. Make a key file by:
+    "Keys come from all of --passphrase-file, --passphrase-fd and --key-file that are given; else from the first of AIRKEEP_PASSPHRASE, all of [keys] in the configuration, the service credential 'airkeep.passphrase' (systemd), the terminal; never from an argument's value. Make a key file by:
   (umask 077; head -c 32 /dev/urandom > backup.key)";
 
 /// What the keys are for.
@@ -111,14 +116,14 @@ pub enum Purpose {
 }
 
 impl KeyArguments {
-    /// Collects the keys: all that flags name, else the first of environment, service credentials, terminal.
+    /// Collects the keys: all that flags name, else the first of environment, configuration, service credentials, terminal.
     pub fn ring(&self, purpose: Purpose) -> Result<Keyring, Explained> {
         let mut ring = named(&self.key_file, &self.passphrase_file, &self.passphrase_fd)?;
         if ring.is_empty()
             && !is_in_environment()
             && let Some(config) = settings::config()
         {
-            ring = named(&config.keys.key_files, &config.keys.passphrase_files, &[])?;
+            ring = configured_keys::ring(&config.keys, purpose)?;
         }
         if ring.is_empty() {
             ring.passphrases.extend(unnamed(purpose)?);
@@ -126,6 +131,8 @@ impl KeyArguments {
         if purpose == Purpose::Seal {
             check_for_sealing(&ring)?;
         }
+        // Also where nothing is sealed by name: a restore in place makes a safety bundle.
+        ring.iterations = settings::config().and_then(|config| config.sealing.iterations).unwrap_or_default();
         Ok(ring)
     }
 }
@@ -135,7 +142,8 @@ fn is_in_environment() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-fn named(key_files: &[PathBuf], passphrase_files: &[PathBuf], descriptors: &[u32]) -> Result<Keyring, Explained> {
+/// All keys of these files and descriptors.
+pub fn named(key_files: &[PathBuf], passphrase_files: &[PathBuf], descriptors: &[u32]) -> Result<Keyring, Explained> {
     let mut ring = Keyring::default();
     for path in key_files {
         ring.key_files.push(read_key_file(path)?);
@@ -248,7 +256,7 @@ fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
     })
 }
 
-fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
+pub fn read_passphrase_file(path: &Path) -> Result<Passphrase, Explained> {
     let bytes = read_secret_file(path).map_err(|error| key_error("passphrase file", path, error))?;
     parse(&format!("'{}'", path.display()), Passphrase::parse_file_content(&bytes))
 }
@@ -295,7 +303,8 @@ fn duplicate(_: u32) -> Option<std::fs::File> {
     None
 }
 
-fn parse<P>(place: &str, result: Result<P, impl std::error::Error>) -> Result<P, Explained> {
+/// Names the place that a passphrase came from if it is none.
+pub fn parse<P>(place: &str, result: Result<P, impl std::error::Error>) -> Result<P, Explained> {
     result.map_err(|error| Explained {
         exit: Exit::Key,
         message: format!("cannot use the passphrase from {place}"),

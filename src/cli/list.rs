@@ -54,6 +54,7 @@ fn object(listed: &Listed, now: SystemTime) -> Value {
         "created_at": listed.created_at,
         "age_seconds": age_seconds(&listed.created_at, now),
         "kind": listed.kind,
+        "marking": listed.marking,
         "file": listed.file,
         "is_here": listed.file.is_some(),
         "size_bytes": listed.size_bytes,
@@ -64,7 +65,7 @@ fn object(listed: &Listed, now: SystemTime) -> Value {
     })
 }
 
-const HEADINGS: [&str; 9] = ["number", "sealed", "age", "kind", "tag", "labels", "size", "check", "verified"];
+const HEADINGS: [&str; 10] = ["number", "sealed", "age", "kind", "tag", "labels", "size", "check", "verified", "marking"];
 
 fn text(listing: &Listing, now: SystemTime) -> String {
     if listing.bundles.is_empty() {
@@ -72,9 +73,13 @@ fn text(listing: &Listing, now: SystemTime) -> String {
     }
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(listing.bundles.iter().map(|listed| row(listed, now)));
+    if listing.bundles.iter().all(|listed| listed.marking.is_none()) {
+        // A column of nothing says nothing.
+        rows.iter_mut().for_each(|row| row[9].clear());
+    }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    let line = |row: &[String; 9]| {
+    let line = |row: &[String; 10]| {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
             0 | 2 | 6 => format!("{cell:>width$}"),
             _ => format!("{cell:<width$}"),
@@ -84,7 +89,7 @@ fn text(listing: &Listing, now: SystemTime) -> String {
     rows.iter().map(line).collect()
 }
 
-fn row(listed: &Listed, now: SystemTime) -> [String; 9] {
+fn row(listed: &Listed, now: SystemTime) -> [String; 10] {
     let unknown = || "-".to_owned();
     let recorded = listed.recorded.as_ref();
     let kind = json!(listed.kind).as_str().unwrap_or_default().to_owned();
@@ -104,6 +109,7 @@ fn row(listed: &Listed, now: SystemTime) -> [String; 9] {
         size,
         recorded.map_or_else(unknown, |recorded| recorded.verdict.clone()),
         verified.map_or_else(unknown, |last| format!("{} {}{}", last.level, last.time, if last.is_sound { "" } else { " DAMAGED" })),
+        listed.marking.as_deref().map_or_else(unknown, screen::escape),
     ]
 }
 

@@ -8,6 +8,7 @@ mod backup;
 mod compare;
 mod completions;
 mod config;
+mod configured_keys;
 mod databases;
 mod demo;
 mod exit;

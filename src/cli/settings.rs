@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use airkeep::config::Config;
+use airkeep::ops::keep_secret;
 use clap::Command;
 
 use super::exit::Exit;
@@ -21,6 +22,7 @@ pub fn load(named: Option<PathBuf>) -> Result<Option<&'static Config>, Explained
     let found = named.or_else(|| Config::find(&std::env::current_dir().ok()?));
     let Some(path) = found else { return Ok(None) };
     let config = Config::load(&path)?;
+    config.keys.passphrase_env.iter().for_each(keep_secret);
     Ok(Some(CONFIG.get_or_init(|| config)))
 }
 
@@ -34,7 +36,9 @@ pub fn apply(command: Command, config: &Config) -> Command {
         ("hook", config.hook.clone()),
         ("stop_with", config.stop.clone()),
         ("start_with", config.start.clone()),
+        ("marking", config.marking.as_ref().map(ToString::to_string)),
         ("compression", sealing.compression.map(|compression| compression.to_string())),
+        ("iterations", sealing.iterations.map(|iterations| iterations.count().to_string())),
         ("check", sealing.check.clone()),
         ("busy_timeout", sealing.busy_timeout.map(|timeout| timeout.as_secs_f64().to_string())),
         ("scratch", sealing.scratch.as_ref().map(text)),

@@ -5,6 +5,7 @@
 //! written it.
 
 mod error;
+mod marking;
 mod reader;
 mod sources;
 mod starter;
@@ -15,10 +16,10 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Problem};
 pub use sources::{Expanded, FilesConfig, Location, SourceConfig, SourceKind, SqliteConfig};
-pub use starter::starter;
+pub use starter::{Found, starter};
 pub use values::{parse_size, parse_span};
 
-use crate::bundle::{Compression, SetName};
+use crate::bundle::{Compression, Iterations, Marking, SetName};
 use crate::files::{FileError, require_trusted_file};
 use reader::{Reader, Table};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub set: Option<SetName>,
     /// The vault.
     pub vault: Option<PathBuf>,
+    /// How the system's bundles must be handled.
+    pub marking: Option<Marking>,
     /// Where keys come from.
     pub keys: KeyConfig,
     /// How bundles are made.
@@ -55,6 +58,10 @@ pub struct KeyConfig {
     pub passphrase_files: Vec<PathBuf>,
     /// Key files.
     pub key_files: Vec<PathBuf>,
+    /// The environment variable that holds a passphrase.
+    pub passphrase_env: Option<String>,
+    /// The service credential that holds a passphrase: a file of `$CREDENTIALS_DIRECTORY`.
+    pub credential: Option<String>,
     /// The private key that signs.
     pub signing_key: Option<PathBuf>,
 }
@@ -68,6 +75,8 @@ pub struct SealingConfig {
     pub check: Option<String>,
     /// Whether every table is hashed.
     pub hash_tables: bool,
+    /// What it costs to try a passphrase.
+    pub iterations: Option<Iterations>,
     /// How long to wait for a lock.
     pub busy_timeout: Option<Duration>,
     /// Where encrypted scratch goes.
@@ -103,6 +112,7 @@ impl Config {
             path: path.to_owned(),
             set: top.parsed("set", SetName::parse)?,
             vault: top.path("vault")?,
+            marking: marking::read(&mut top)?,
             keys: keys(top.section("keys")?)?,
             sealing: sealing(top.section("sealing")?)?,
             hook: top.text("hook")?,
@@ -120,9 +130,28 @@ fn keys(table: Option<Table<'_>>) -> Result<KeyConfig, ConfigError> {
     let keys = KeyConfig {
         passphrase_files: table.paths("passphrase-files")?,
         key_files: table.paths("key-files")?,
+        passphrase_env: table.parsed("passphrase-env", variable)?,
+        credential: table.parsed("credential", credential)?,
         signing_key: table.path("signing-key")?,
     };
     table.finish().map(|()| keys)
+}
+
+/// The name of an environment variable (POSIX.1, 3.230), so that a passphrase put there by mistake is not taken for one and shown.
+fn variable(text: &str) -> Result<String, &'static str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match text.chars().all(is_name) && !text.starts_with(|c: char| c.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the name of an environment variable: letters, digits and '_'"),
+    }
+}
+
+/// The name of a file that cannot lead out of its folder.
+fn credential(text: &str) -> Result<String, &'static str> {
+    match text.contains(['/', '\0']) || text == "." || text == ".." {
+        true => Err("expected the name of a service credential, without '/'"),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn sealing(table: Option<Table<'_>>) -> Result<SealingConfig, ConfigError> {
@@ -131,6 +160,7 @@ fn sealing(table: Option<Table<'_>>) -> Result<SealingConfig, ConfigError> {
         compression: table.parsed("compression", |text| text.parse::<Compression>())?,
         check: table.one_of("check", &["full", "quick", "none"])?,
         hash_tables: table.flag("hash-tables")?.unwrap_or(false),
+        iterations: table.whole("iterations", Iterations::parse)?,
         busy_timeout: table.seconds("busy-timeout")?,
         scratch: table.path("scratch")?,
     };

@@ -25,6 +25,12 @@ pub(super) struct Table<'t> {
     asked: BTreeSet<&'static str>,
 }
 
+/// What may be said in a word or in full.
+pub(super) enum TextOrTable<'t> {
+    Text(String, Span),
+    Table(Table<'t>),
+}
+
 impl<'t> Reader<'t> {
     pub(super) fn new(path: &'t Path, text: &'t str) -> Reader<'t> {
         Reader { path, text }
@@ -115,6 +121,19 @@ impl<'t> Table<'t> {
         match value.take() {
             ValueInner::Boolean(flag) => Ok(Some(flag)),
             other => Err(self.wrong(value.span, key, "true or false", &other)),
+        }
+    }
+
+    /// A whole number, read as its digits are.
+    pub(super) fn whole<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(mut value) = self.take(key) else { return Ok(None) };
+        match value.take() {
+            ValueInner::Integer(number) => parse(&number.to_string()).map(Some).map_err(|error| self.illegal(value.span, key, error)),
+            other => Err(self.wrong(value.span, key, "a whole number", &other)),
         }
     }
 
@@ -213,6 +232,16 @@ impl<'t> Table<'t> {
         self.nested(key.to_owned(), value).map(Some)
     }
 
+    pub(super) fn text_or_section(&mut self, key: &'static str) -> Result<Option<TextOrTable<'t>>, ConfigError> {
+        let Some(mut value) = self.take(key) else { return Ok(None) };
+        match value.take() {
+            ValueInner::String(text) if text.is_empty() => Err(self.illegal(value.span, key, "it is empty")),
+            ValueInner::String(text) => Ok(Some(TextOrTable::Text(text.into_owned(), value.span))),
+            ValueInner::Table(content) => Ok(Some(TextOrTable::Table(self.inner(key.to_owned(), value.span, content)))),
+            other => Err(self.wrong(value.span, key, "text or a table", &other)),
+        }
+    }
+
     /// All that is left, as tables, in the order of the file.
     pub(super) fn sections(&mut self) -> Result<Vec<Table<'t>>, ConfigError> {
         let mut left: Vec<_> = std::mem::take(&mut self.content).into_iter().collect();
@@ -221,11 +250,15 @@ impl<'t> Table<'t> {
     }
 
     fn nested(&self, name: String, mut value: Value<'t>) -> Result<Table<'t>, ConfigError> {
-        let reader = Reader { path: self.reader.path, text: self.reader.text };
         match value.take() {
-            ValueInner::Table(content) => Ok(Table { reader, name, span: value.span, content, asked: BTreeSet::new() }),
+            ValueInner::Table(content) => Ok(self.inner(name, value.span, content)),
             other => Err(self.wrong(value.span, &name, "a table", &other)),
         }
+    }
+
+    fn inner(&self, name: String, span: Span, content: Toml<'t>) -> Table<'t> {
+        let reader = Reader { path: self.reader.path, text: self.reader.text };
+        Table { reader, name, span, content, asked: BTreeSet::new() }
     }
 
     /// Refuses what nobody asked for.

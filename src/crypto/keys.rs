@@ -33,9 +33,24 @@ impl Iterations {
         (Iterations::MIN..=Iterations::MAX).contains(&count).then_some(Iterations(count))
     }
 
+    /// Reads a count as people write it.
+    ///
+    /// # Errors
+    /// The limits, in words.
+    pub fn parse(text: &str) -> Result<Iterations, String> {
+        let legal = text.parse().ok().and_then(Iterations::new);
+        legal.ok_or_else(|| format!("expected {} to {} iterations", Iterations::MIN, Iterations::MAX))
+    }
+
     /// The count.
     pub fn count(self) -> u32 {
         self.0
+    }
+}
+
+impl Default for Iterations {
+    fn default() -> Iterations {
+        Iterations::DEFAULT
     }
 }
 

@@ -15,7 +15,7 @@ use super::recorder::{Note, chain, record, resolve_pending, subject};
 use super::seal::{LiveFiles, Origin, SealedBundle, Sealer};
 use super::{Environment, Failure, FileSource, SigningKeyPlace};
 use crate::bundle::{
-    Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Predecessor, PublicCore, RECOVER_TEXT, SetName,
+    Compression, CoreFacts, FrameSize, Id, Keyring, Kind, Label, Level, Manifest, Marking, Predecessor, PublicCore, RECOVER_TEXT, SetName,
     read_front,
 };
 use crate::crypto::{Digest, SigningKey, random};
@@ -68,6 +68,8 @@ pub struct Backup {
     pub pages: PagePreference,
     /// Why it is made.
     pub kind: Kind,
+    /// How the bundle must be handled, for its public core.
+    pub marking: Option<Marking>,
     /// A word for the manifest.
     pub tag: Option<String>,
     /// A sentence for the manifest.
@@ -129,6 +131,7 @@ impl Backup {
             hash_tables: false,
             pages: PagePreference::Auto,
             kind: Kind::Manual,
+            marking: None,
             tag: None,
             note: None,
             busy_timeout: Duration::from_secs(5),
@@ -222,6 +225,7 @@ impl Backup {
                 sequence: vault.next_sequence()?,
                 kind: self.kind,
                 created_at: started_at,
+                marking: self.marking.clone(),
                 codec: self.compression.codec(),
                 frame_size: FrameSize::Normal,
                 predecessor,

@@ -6,6 +6,7 @@
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::hook::{HookSyntaxError, words};
+use super::surroundings::without_secrets;
 
 /// What stops an application, and what starts it.
 #[derive(Debug, Clone, Default)]
@@ -64,8 +65,7 @@ impl SiteCommand {
         let program = self.words[0].clone();
         let mut command = Command::new(&program);
         command.args(&self.words[1..]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-        command.env_remove("AIRKEEP_PASSPHRASE").env_remove("CREDENTIALS_DIRECTORY");
-        match command.status() {
+        match without_secrets(&mut command).status() {
             Err(source) => Err(CommandFailure::NotStarted { program, source }),
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(CommandFailure::Failed { program, status }),

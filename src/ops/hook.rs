@@ -17,6 +17,7 @@ pub use failure::{HookFailure, HookOutput};
 pub use template::HookSyntaxError;
 pub(super) use template::words;
 
+use super::surroundings::without_secrets;
 use child::Ending;
 use template::Template;
 
@@ -111,10 +112,8 @@ impl Hook {
     /// was started with is the program's business, which marks all of it at its start.
     fn command(&self, event: &HookEvent<'_>) -> Command {
         let mut command = child::piped(&self.program);
-        command
+        without_secrets(&mut command)
             .args(self.arguments.iter().map(|argument| argument.fill(event)))
-            .env_remove("AIRKEEP_PASSPHRASE")
-            .env_remove("CREDENTIALS_DIRECTORY")
             .env("AIRKEEP_EVENT", template::single_line(event.event))
             .env(IN_HOOK, "1");
         command

@@ -32,7 +32,7 @@ pub use words::gap_sentences;
 
 use super::command::Service;
 use super::{AppendOnly, Environment, Failure, SigningKeyPlace};
-use crate::bundle::{Compression, Front, Id, Keyring, Label, Manifest, PublicCore, Source, TrustedSigners};
+use crate::bundle::{Compression, Front, Id, Keyring, Label, Manifest, Marking, PublicCore, Source, TrustedSigners};
 use crate::crypto::{encode_hex, random};
 use crate::database::{Image, Links, Marker, Others};
 use crate::files::Folder;
@@ -81,6 +81,8 @@ pub struct InPlace {
     pub scratch: Option<PathBuf>,
     /// How the safety bundle is packed.
     pub compression: Compression,
+    /// How the safety bundle must be handled, else as the bundle that is restored.
+    pub marking: Option<Marking>,
     /// The open restore that this one finishes or undoes; others may not be open.
     pub resolves: Option<String>,
 }
@@ -127,6 +129,7 @@ impl InPlace {
             busy_timeout: Duration::from_secs(5),
             scratch: None,
             compression: Compression::DEFAULT,
+            marking: None,
             resolves: None,
         }
     }

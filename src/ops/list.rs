@@ -26,6 +26,8 @@ pub struct Listed {
     pub created_at: UtcTime,
     /// Why.
     pub kind: Kind,
+    /// How it must be handled, where the file is here.
+    pub marking: Option<String>,
     /// The file here, if it is here.
     pub file: Option<String>,
     /// Bytes of the file, or as recorded.
@@ -146,11 +148,13 @@ impl Collected {
             sequence: core.sequence,
             created_at: core.created_at.clone(),
             kind: core.kind,
+            marking: None,
             file: None,
             size_bytes: None,
             recorded: None,
             last_verified: None,
         });
+        listed.marking.clone_from(&core.marking);
         match &listed.file {
             Some(other) => self.problems.push(format!("'{name}' and '{other}' are the same bundle")),
             None => (listed.file, listed.size_bytes) = (Some(name), Some(size_bytes)),
@@ -205,6 +209,7 @@ fn recorded(record: &Record, id: Id, sequence: u64) -> Listed {
         sequence,
         created_at: text(details, "created_at").and_then(|time| UtcTime::parse(&time)).unwrap_or_else(|| record.time.clone()),
         kind: details.get("kind").and_then(|kind| serde_json::from_value(kind.clone()).ok()).unwrap_or(Kind::Manual),
+        marking: None,
         file: None,
         size_bytes: details.get("size_bytes").and_then(Value::as_u64),
         recorded: Some(Recorded { tag: text(details, "tag"), labels: words("label"), verdict: worst.unwrap_or("ok").to_owned() }),

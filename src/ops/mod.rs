@@ -27,6 +27,7 @@ mod restore;
 mod seal;
 mod signing;
 mod size;
+mod surroundings;
 mod verify;
 mod verify_database;
 
@@ -58,5 +59,6 @@ pub use reference::Reference;
 pub use restore::{Restore, RestoreReport, Restored};
 pub use signing::{Init, SignerReport, SigningKeyFault, SigningKeyPlace, rotate_signer, show_signer};
 pub use size::{LabelSize, SizeReport, measure, measure_vault, sizes, source_bytes};
+pub use surroundings::{keep_secret, without_secrets};
 pub use verify::{SealSignature, Verification, VerifyRequest, bundles_of};
 pub use verify_database::{DatabaseProof, Violation};

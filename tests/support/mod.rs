@@ -58,7 +58,7 @@ pub fn note(text: &str) {
 }
 
 pub fn ring() -> Keyring {
-    Keyring { passphrases: Vec::new(), key_files: vec![KeyFileKey::parse(&KEY).expect("32 bytes")] }
+    Keyring { key_files: vec![KeyFileKey::parse(&KEY).expect("32 bytes")], ..Keyring::default() }
 }
 
 /// Writes the key of [`ring`] where only its owner can read it.
@@ -115,6 +115,7 @@ pub fn reseal(path: &Path, manifest: &mut Manifest, parts: Vec<(EntryPath, Vec<u
         sequence: 1,
         kind: Kind::Manual,
         created_at: UtcTime::parse("2026-11-20T23:18:20Z").expect("time"),
+        marking: None,
         codec: Compression::DEFAULT.codec(),
         frame_size: FrameSize::Normal,
         predecessor: None,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use airkeep::ops::without_secrets;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -46,7 +47,7 @@ fn is_executable(path: &Path) -> bool {
 /// Runs it to its end.
 pub fn run(program: &Path, arguments: &[OsString], is_stdout_taken: bool) -> Ended {
     let mut command = Command::new(program);
-    command.args(arguments).env_remove("AIRKEEP_PASSPHRASE").env_remove("CREDENTIALS_DIRECTORY");
+    without_secrets(command.args(arguments));
     if is_stdout_taken {
         command.stdout(Stdio::from(io::stderr()));
     }

@@ -17,7 +17,7 @@ use super::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::{self, Explained};
 use crate::cli::record::RecordArguments;
-use crate::cli::{Report, append_only, backup, gap_text, json, screen};
+use crate::cli::{Report, append_only, backup, gap_text, json, screen, settings};
 
 /// The flags of a restore in place.
 #[derive(Args)]
@@ -114,6 +114,7 @@ impl PlaceArguments {
         request.accept_other = self.accept_other;
         request.busy_timeout = self.busy_timeout;
         request.scratch.clone_from(&self.scratch);
+        request.marking = settings::config().and_then(|config| config.marking.clone());
         Ok(request)
     }
 

@@ -8,7 +8,7 @@ use super::later::LaterRows;
 use super::open::open_in;
 use super::record::{Incarnation, watched_tables};
 use super::{Prepared, ReadyImage};
-use crate::bundle::{Keyring, Kind, Label, PublicCore, SourceGap, UtcTime, read_front};
+use crate::bundle::{Keyring, Kind, Label, Marking, PublicCore, SourceGap, UtcTime, read_front};
 use crate::database::{Comparison, DatabaseError, InstallError, InstallReport, Standing, Way};
 use crate::journal::{Record, records_in};
 use crate::ops::progress::{Phase, go_on, heed};
@@ -264,6 +264,8 @@ impl Prepared {
         }
         let mut backup = Backup::new(sources, vault.folder().path());
         backup.kind = Kind::Safety;
+        // The present state is of the same system as the snapshot that replaces it.
+        backup.marking = self.request.marking.clone().or_else(|| Marking::of(&self.core));
         backup.compression = self.request.compression;
         backup.accept_corrupt = true;
         backup.new_keys = true; // which keys open the vault was found out when it was opened
