@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use airkeep::{Environment, KeyFileKey, Keyring, Restore, TrustedSigners};
+use airkeep::{Environment, KeyFileKey, Keyring, Restore};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -11,15 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let key = KeyFileKey::parse(&std::fs::read(key_file)?).ok_or("a key file has 32 bytes")?;
     let ring = Keyring { key_files: vec![key], ..Keyring::default() };
 
-    let restore = Restore {
-        bundle: bundle.into(),
-        labels: Vec::new(),
-        to: folder.into(),
-        signers: TrustedSigners::default(),
-        signing_key: None,
-        accept_damage: false,
-        vault: None,
-    };
+    let restore = Restore::new(bundle, folder);
     for restored in restore.run(&ring, &mut Environment::system())?.restored {
         println!("{} as of {}", restored.path.display(), restored.source.captured_at);
     }

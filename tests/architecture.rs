@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("config", &["bundle", "database", "plain", "files"]),
     ("journal", &["bundle", "crypto", "files"]),
     ("vault", &["journal", "bundle", "crypto", "files"]),
-    ("ops", &["vault", "journal", "bundle", "database", "plain", "crypto", "files"]),
+    ("ops", &["config", "vault", "journal", "bundle", "database", "plain", "crypto", "files"]),
 ];
 
 /// External crate → the only rooms that know it.

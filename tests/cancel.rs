@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use airkeep::bundle::KeyChange;
 use airkeep::ops::Rekey;
-use airkeep::{Backup, Environment, Failure, KeyFileKey, Keyring, Progress, Restore, TrustedSigners, Verification, VerifyRequest};
+use airkeep::{Backup, Environment, Failure, KeyFileKey, Keyring, Progress, Restore, Verification, VerifyRequest};
 use rusqlite::Connection;
 use support::{back_up, fast_place, is_proving, listing, note, ring, spec};
 
@@ -102,15 +102,7 @@ fn a_restore_that_is_cancelled_leaves_nothing() {
     let source = home.path().join("source.db");
     database(&source, "wal");
     let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
-    let restore = Restore {
-        bundle,
-        labels: Vec::new(),
-        to: home.path().join("out"),
-        signers: TrustedSigners::default(),
-        signing_key: None,
-        accept_damage: false,
-        vault: None,
-    };
+    let restore = Restore::new(bundle, home.path().join("out"));
     sweep("restore", home.path(), |environment| restore.run(&ring(), environment).map(drop));
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use airkeep::{Backup, Environment, Failure, Label, Restore, TrustedSigners};
+use airkeep::{Backup, Environment, Failure, Label, Restore};
 use support::{place, ring, spec};
 
 /// A bundle of a database and a tenant, and the folder that it is in.
@@ -26,16 +26,7 @@ fn restore(
     accept_damage: bool,
 ) -> Result<airkeep::RestoreReport, Failure> {
     let labels = labels.iter().map(|label| Label::parse(label).unwrap()).collect();
-    Restore {
-        bundle: bundle.to_owned(),
-        labels,
-        to: to.to_owned(),
-        signers: TrustedSigners::default(),
-        signing_key: None,
-        accept_damage,
-        vault: None,
-    }
-    .run(&ring(), &mut support::environment())
+    Restore { labels, accept_damage, ..Restore::new(bundle, to) }.run(&ring(), &mut support::environment())
 }
 
 #[test]

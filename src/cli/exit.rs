@@ -35,6 +35,8 @@ pub enum Exit {
     Integrity,
     /// Not supported.
     Unsupported,
+    /// What the site demands does not hold.
+    Policy,
     /// The journal's chain is broken.
     Chain,
     /// A bug.
@@ -57,7 +59,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Exit; 17] = [
+    pub const ALL: [Exit; 18] = [
         Exit::Success,
         Exit::Failed,
         Exit::Usage,
@@ -67,6 +69,7 @@ impl Exit {
         Exit::Key,
         Exit::Integrity,
         Exit::Unsupported,
+        Exit::Policy,
         Exit::Chain,
         Exit::Bug,
         Exit::Guard,
@@ -91,6 +94,7 @@ impl Exit {
             Exit::Key => 12,
             Exit::Integrity => 13,
             Exit::Unsupported => 14,
+            Exit::Policy => 15,
             Exit::Chain => 16,
             Exit::Bug => 70,
             Exit::Guard => 125,
@@ -109,12 +113,13 @@ impl Exit {
             Exit::Success => "success",
             Exit::Failed => "failed, for a reason without a code of its own",
             Exit::Usage => "usage: an argument, a folder or a target is not acceptable",
-            Exit::Partial => "finished, but a record was not made, a hook failed, or a history was found rewritten",
+            Exit::Partial => "finished, but a source, a demand, a record or a hook fell short, or a history was rewritten",
             Exit::NotFound => "a source, bundle or label was not found",
             Exit::Locked => "a database or the vault is locked or busy",
             Exit::Key => "passphrase or key rejected or missing",
             Exit::Integrity => "integrity failure: a bundle or source is damaged or was changed",
             Exit::Unsupported => "not a database, or a format or limit that is not supported",
+            Exit::Policy => "what the configuration demands of a database does not hold",
             Exit::Chain => "the journal is not to be believed: records were changed, removed or added",
             Exit::Bug => "a bug in airkeep",
             Exit::Guard => "guard itself failed: the backup before, or putting databases back",
@@ -139,6 +144,7 @@ impl Exit {
             Exit::Key => "key",
             Exit::Integrity => "integrity",
             Exit::Unsupported => "unsupported",
+            Exit::Policy => "policy",
             Exit::Chain => "chain",
             Exit::Bug => "bug",
             Exit::Guard => "guard",
@@ -206,6 +212,8 @@ impl Exit {
             | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::Files { source: FilesFault::File(PlainFileError::File(error)), .. } => Exit::of_file(error),
             Failure::Archive { .. } => Exit::Integrity,
+            Failure::Unmet { .. } => Exit::Policy,
+            Failure::OnlyInto { .. } => Exit::Usage,
             Failure::Files { .. } | Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
             Failure::Dump { source, .. } => Exit::of_dump(source),
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),

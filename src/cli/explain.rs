@@ -63,6 +63,8 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Seal { source, .. } | Failure::ReadBack { source, .. } => bundle_hint(source, true),
         Failure::Bundle { source, .. } => bundle_hint(source, false),
         Failure::Files { source, .. } => files_hint(source),
+        Failure::OnlyInto { .. } => Some("restore it into a folder: --to DIR"),
+        Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
         Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
         Failure::Damaged { has_several: true, .. } => {

@@ -6,6 +6,7 @@ mod into;
 mod resolve;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use airkeep::bundle::UtcTime;
 use airkeep::ops::InPlaceReport;
@@ -17,7 +18,7 @@ use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
-use super::{Report, reference};
+use super::{Report, reference, settings};
 
 pub use in_place::{failed as failed_target, warnings_of};
 
@@ -32,7 +33,8 @@ pub fn outcome_of(report: &InPlaceReport) -> (String, serde_json::Map<String, se
 /// their names, DIR/<label>.db, only if everything is in order, and never replace anything. Files that SQLite would replay
 /// (-wal, -journal) under those names are refused, too.
 ///
-/// --in-place, --onto FILE: each snapshot takes the place of the database that it was captured from, or of FILE. Nothing changes
+/// --in-place, --onto FILE: each snapshot takes the place of the database that airkeep.toml names, else of the one that it was captured from,
+/// or of FILE. Nothing changes
 /// before the plan was shown and agreed to, the targets are locked, the append-only rows that the restore takes away are counted, and
 /// the present state is sealed with those rows into a safety bundle that was read back. Each installation is one transaction: a
 /// kill leaves the old database or the new one, and 'airkeep restore resolve' finds out which.
@@ -59,7 +61,7 @@ pub struct Arguments {
     /// The folder to restore into; made if it is missing
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Put each database back where it was captured
+    /// Put each database back where airkeep.toml says, else where it was captured
     #[arg(long)]
     in_place: bool,
     /// Put the one database that is restored in the place of this file, which may be missing
@@ -120,12 +122,14 @@ impl Arguments {
         let Some(to) = self.to else {
             let mut request = self.place.request(bundle, labels, self.onto, signers, signing_key)?;
             request.vault = self.vault;
+            request.config = settings::config().cloned().map(Arc::new);
             let ring = self.keys.ring(Purpose::Open)?;
             return self.place.run(request, ring, &self.record);
         };
         let ring = self.keys.ring(Purpose::Open)?;
-        let restore =
-            Restore { bundle: bundle.clone(), labels, to, vault: self.vault, signers, signing_key, accept_damage: self.accept_damage };
+        let config = settings::config().cloned().map(Arc::new);
+        let accept_damage = self.accept_damage;
+        let restore = Restore { bundle: bundle.clone(), labels, to, vault: self.vault, signers, signing_key, config, accept_damage };
         into::run(&restore, &bundle, &ring, &self.record)
     }
 }
@@ -160,6 +164,7 @@ fn after_help() -> String {
             Exit::Key,
             Exit::Integrity,
             Exit::Unsupported,
+            Exit::Policy,
             Exit::Bug
         ])
     )

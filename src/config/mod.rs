@@ -19,7 +19,7 @@ pub use sources::{Expanded, FilesConfig, Location, SourceConfig, SourceKind, Sql
 pub use starter::{Found, starter};
 pub use values::{parse_size, parse_span};
 
-use crate::bundle::{Compression, Iterations, Marking, SetName};
+use crate::bundle::{Compression, Iterations, Label, Marking, SetName};
 use crate::files::{FileError, require_trusted_file};
 use reader::{Reader, Table};
 
@@ -99,6 +99,25 @@ impl Config {
         require_trusted_file(path).map_err(unusable)?;
         let text = std::fs::read_to_string(path).map_err(FileError::io("read", path)).map_err(unusable)?;
         Config::parse(path, &text)
+    }
+
+    /// What it says of the database of a label, by its name, else by a pattern.
+    #[must_use]
+    pub fn database_of(&self, label: &Label) -> Option<&SqliteConfig> {
+        let known = || self.sources.iter().filter_map(SourceConfig::sqlite).filter(|sqlite| sqlite.path_of(label).is_some());
+        known().find(|sqlite| matches!(sqlite.location, Location::Path { .. })).or_else(|| known().next())
+    }
+
+    /// Where the database of a label belongs, whether it is there or not.
+    #[must_use]
+    pub fn place_of(&self, label: &Label) -> Option<PathBuf> {
+        self.database_of(label)?.path_of(label)
+    }
+
+    /// The folder that it is in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
     }
 
     /// Parses the text of a file that lies at this path.

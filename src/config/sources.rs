@@ -3,14 +3,11 @@
 mod files;
 mod sqlite;
 
-use std::path::PathBuf;
-
 pub use files::FilesConfig;
 pub use sqlite::{Expanded, Location, SqliteConfig};
 
 use super::ConfigError;
 use super::reader::Table;
-use crate::bundle::Label;
 
 /// A table `[sources.<name>]`.
 #[derive(Debug, Clone)]
@@ -49,12 +46,6 @@ impl SourceConfig {
             SourceKind::Sqlite(sqlite) => Some(sqlite),
             SourceKind::Files(_) => None,
         }
-    }
-
-    /// Where the database of a label belongs, if it is one of this source.
-    #[must_use]
-    pub fn path_of(&self, label: &Label) -> Option<PathBuf> {
-        self.sqlite()?.path_of(label)
     }
 }
 

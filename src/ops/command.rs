@@ -1,12 +1,17 @@
-//! Commands of the site that are run around a restore: what stops an application, and what starts it again.
+//! Commands of the site that are run around a restore: what stops an application, what checks its databases, what starts it again.
 //!
 //! No shell is between us and the command, and it has no time limit: how long an application needs to stop is its operator's
 //! knowledge. It reads nothing, and what it prints goes to standard error, so that our own output stays whole.
 
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
+use super::Environment;
 use super::hook::{HookSyntaxError, words};
+use super::recorder::chain;
 use super::surroundings::without_secrets;
+use crate::bundle::Label;
+use crate::config::Config;
 
 /// What stops an application, and what starts it.
 #[derive(Debug, Clone, Default)]
@@ -62,13 +67,32 @@ impl SiteCommand {
     /// # Errors
     /// It cannot be started, or fails.
     pub fn run(&self) -> Result<(), CommandFailure> {
-        let program = self.words[0].clone();
-        let mut command = Command::new(&program);
-        command.args(&self.words[1..]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-        match without_secrets(&mut command).status() {
-            Err(source) => Err(CommandFailure::NotStarted { program, source }),
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(CommandFailure::Failed { program, status }),
-        }
+        finish(Command::new(&self.words[0]).args(&self.words[1..]))
+    }
+}
+
+/// Runs the application's own check of a restored database, where the configuration has one; what it finds is a shortfall, since the
+/// database is restored.
+pub(super) fn check(config: Option<&Config>, label: &Label, path: &Path, environment: &mut Environment) {
+    let Some((config, words)) = config.and_then(|config| Some((config, config.database_of(label)?.check.as_ref()?))) else { return };
+    // The check is run in another folder.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let text = path.to_string_lossy();
+    let words: Vec<String> = words.iter().map(|word| word.replace("{path}", &text)).collect();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir(config.folder()).env("AIRKEEP_DATABASE", &path).env("AIRKEEP_LABEL", label.as_str());
+    match finish(&mut command) {
+        Ok(()) => environment.progress.note(&format!("checked {label}")),
+        Err(failure) => environment.shortfalls.push(format!("'{label}' is restored, and its check says no: {}", chain(&failure))),
+    }
+}
+
+fn finish(command: &mut Command) -> Result<(), CommandFailure> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    match without_secrets(command).status() {
+        Err(source) => Err(CommandFailure::NotStarted { program, source }),
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(CommandFailure::Failed { program, status }),
     }
 }

@@ -38,6 +38,20 @@ pub enum Failure {
         /// Why.
         source: std::io::Error,
     },
+    /// Plain files are not put in the place of those that are there.
+    #[error("'{label}' is a set of plain files, which is not a database")]
+    OnlyInto {
+        /// Its label.
+        label: Label,
+    },
+    /// A snapshot is not what the configuration demands.
+    #[error("the snapshot of '{label}' is not what airkeep.toml demands: {what}")]
+    Unmet {
+        /// Its label.
+        label: Label,
+        /// The demand, and what was found.
+        what: String,
+    },
     /// An old backup could not be adopted.
     #[error("cannot import '{}'", path.display())]
     Import {

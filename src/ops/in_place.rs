@@ -19,6 +19,7 @@ mod warnings;
 mod words;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use images::{scratch_in, snapshots};
@@ -33,8 +34,9 @@ pub use words::gap_sentences;
 use super::command::Service;
 use super::{AppendOnly, Environment, Failure, SigningKeyPlace};
 use crate::bundle::{Compression, Front, Id, Keyring, Label, Manifest, Marking, PublicCore, Source, TrustedSigners};
+use crate::config::Config;
 use crate::crypto::{encode_hex, random};
-use crate::database::{Image, Links, Marker, Others};
+use crate::database::{Access, Image, Links, Marker, Others};
 use crate::files::Folder;
 use crate::vault::identity_in;
 
@@ -49,6 +51,9 @@ pub struct InPlace {
     pub labels: Vec<Label>,
     /// The target, for a single source; else each goes where it was captured.
     pub onto: Option<PathBuf>,
+    /// What the configuration says: where databases belong (else each goes where it was captured), what is demanded of them, how the
+    /// application checks them.
+    pub config: Option<Arc<Config>>,
     /// The vault that takes safety bundle and record, else the folder that the bundle is in.
     pub vault: Option<PathBuf>,
     /// What becomes of others who have a target open.
@@ -75,6 +80,8 @@ pub struct InPlace {
     pub accept_corrupt: bool,
     /// Whether a target may be another application's, or lose everything to an empty snapshot.
     pub accept_other: bool,
+    /// Whether a snapshot is put back that does not meet the demands of the configuration.
+    pub accept_unmet: bool,
     /// How long to wait for a lock.
     pub busy_timeout: Duration,
     /// Where encrypted scratch goes, else `/var/tmp`.
@@ -113,6 +120,7 @@ impl InPlace {
             expected: None,
             labels: Vec::new(),
             onto: None,
+            config: None,
             vault: None,
             others: Others::Refuse,
             links: Links::Refuse,
@@ -126,6 +134,7 @@ impl InPlace {
             signing_key: None,
             accept_corrupt: false,
             accept_other: false,
+            accept_unmet: false,
             busy_timeout: Duration::from_secs(5),
             scratch: None,
             compression: Compression::DEFAULT,
@@ -152,7 +161,10 @@ impl InPlace {
         let images::Taken { front: Front { core, .. }, manifest, images, .. } = taken;
         let id = encode_hex(&random::<8>(&mut *environment.entropy));
         let mut prepared = Prepared { plan: Plan::begin(taken.seconds), request: self, id, core, manifest, images };
+        let unmet = prepared.require_demands(environment)?;
         prepared.look_at_targets(ring, environment)?;
+        prepared.plan.warnings.extend(unmet);
+        prepared.plan.warnings.extend(prepared.left_in_bundle());
         Ok(prepared)
     }
 
@@ -173,6 +185,35 @@ impl InPlace {
 }
 
 impl Prepared {
+    /// Settings and logs of today are not replaced by those of a backup.
+    fn left_in_bundle(&self) -> Option<String> {
+        let sets: Vec<&str> = self.manifest.files.iter().map(|set| set.label.as_str()).collect();
+        let is_everything_meant = self.request.labels.is_empty() && !sets.is_empty();
+        is_everything_meant.then(|| format!("plain files are in the bundle, too, and are not put in place: {}", sets.join(", ")))
+    }
+
+    /// Asks the snapshots for what the configuration demands; gives what they do not meet, if that is accepted.
+    fn require_demands(&self, environment: &Environment) -> Result<Vec<String>, Failure> {
+        let progress = environment.progress.clone();
+        let mut unmet = Vec::new();
+        for ready in &self.images {
+            let label = &ready.source.label;
+            let Some(known) = self.request.config.as_ref().and_then(|config| config.database_of(label)) else { continue };
+            for assertion in &known.assertions {
+                let opened = ready.image.open(Access::ReadOnly);
+                let connection = opened.map_err(|source| Failure::Unsound { label: label.clone(), what: source.to_string() })?;
+                let asserted = assertion.ask(&connection, ready.source.size_bytes, &|| progress.is_cancelled());
+                match asserted.holds == Some(true) {
+                    true => {}
+                    false if self.request.accept_unmet => unmet.push(format!("{label}: {asserted}")),
+                    false => return Err(Failure::Unmet { label: label.clone(), what: asserted.to_string() }),
+                }
+            }
+        }
+        super::progress::go_on(&progress)?;
+        Ok(unmet)
+    }
+
     /// What will be done.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -9,9 +9,11 @@ mod target;
 mod unpack;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::command::check;
 use super::progress::{Phase, Watched, go_on, heed};
 use super::recorder::{Note, record, subject};
 use super::verify::open_bundle;
@@ -20,6 +22,7 @@ use crate::bundle::{
     BundleError, Examination, FileSet, Finding, Keyring, Label, Level, Manifest, Medium as _, Outcome, PublicCore, Source, TrustedSigners,
     read_front, unlock,
 };
+use crate::config::Config;
 use crate::files::Folder;
 use crate::journal::{self, Event};
 use staging::{Chosen, Content, Staging, StagingError};
@@ -44,6 +47,8 @@ pub struct Restore {
     pub signers: TrustedSigners,
     /// Where the signing key is, for the record in a vault that has a signer.
     pub signing_key: Option<SigningKeyPlace>,
+    /// What the configuration says: how the application checks what was restored.
+    pub config: Option<Arc<Config>>,
     /// Whether databases that are whole are restored although other parts of the bundle are damaged.
     pub accept_damage: bool,
 }
@@ -77,6 +82,20 @@ pub struct RestoreReport {
 }
 
 impl Restore {
+    /// A request with the defaults: everything in the bundle, whoever signed it.
+    pub fn new(bundle: impl Into<PathBuf>, to: impl Into<PathBuf>) -> Restore {
+        Restore {
+            bundle: bundle.into(),
+            labels: Vec::new(),
+            to: to.into(),
+            vault: None,
+            signers: TrustedSigners::default(),
+            signing_key: None,
+            config: None,
+            accept_damage: false,
+        }
+    }
+
     /// Restores.
     ///
     /// # Errors
@@ -84,6 +103,9 @@ impl Restore {
     pub fn run(&self, ring: &Keyring, environment: &mut Environment) -> Result<RestoreReport, Failure> {
         let result = heed(&environment.progress.clone(), self.restore(ring, environment));
         self.record(&result, environment);
+        for one in result.iter().flat_map(|report| &report.restored) {
+            check(self.config.as_deref(), &one.source.label, &one.path, environment);
+        }
         result
     }
 

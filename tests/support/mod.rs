@@ -17,8 +17,8 @@ use airkeep::crypto::Entropy;
 use airkeep::database::{TableHash, list_tables, read_schema, table_hash};
 use airkeep::ops::OsEntropy;
 use airkeep::{
-    Backup, BackupReport, Compression, Environment, KeyFileKey, Keyring, Label, Level, Restore, RestoreReport, SourceSpec, TrustedSigners,
-    Verification, VerifyRequest,
+    Backup, BackupReport, Compression, Environment, KeyFileKey, Keyring, Label, Level, Restore, RestoreReport, SourceSpec, Verification,
+    VerifyRequest,
 };
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -84,15 +84,7 @@ pub fn back_up(database: &Path, vault: &Path, adjust: impl FnOnce(&mut Backup)) 
 }
 
 pub fn restore(bundle: &Path, to: &Path) -> RestoreReport {
-    let restore = Restore {
-        bundle: bundle.to_owned(),
-        labels: Vec::new(),
-        to: to.to_owned(),
-        signers: TrustedSigners::default(),
-        signing_key: None,
-        accept_damage: false,
-        vault: None,
-    };
+    let restore = Restore::new(bundle, to);
     restore.run(&ring(), &mut environment()).unwrap_or_else(|failure| panic!("restore of {bundle:?}: {}", causes(&failure)))
 }
 

@@ -68,6 +68,9 @@ pub struct PlaceArguments {
     /// Replace a database with another application_id, or a full one by an empty one
     #[arg(long, requires = "place")]
     accept_other: bool,
+    /// Put a snapshot back that is not what airkeep.toml demands of it ('assert')
+    #[arg(long, requires = "place")]
+    accept_unmet: bool,
     /// How long to wait for a locked database
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = backup::seconds, allow_negative_numbers = true, requires = "place")]
     busy_timeout: Duration,
@@ -112,6 +115,7 @@ impl PlaceArguments {
         request.signing_key = signing_key;
         request.accept_corrupt = self.accept_corrupt;
         request.accept_other = self.accept_other;
+        request.accept_unmet = self.accept_unmet;
         request.busy_timeout = self.busy_timeout;
         request.scratch.clone_from(&self.scratch);
         request.marking = settings::config().and_then(|config| config.marking.clone());

@@ -109,6 +109,9 @@ fn require_sound(request: &InPlace, ready: &ReadyImage, proof: &DatabaseProof) -
 
 fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, PathBuf)>, Failure> {
     for label in &request.labels {
+        if manifest.files.iter().any(|set| set.label == *label) {
+            return Err(Failure::OnlyInto { label: label.clone() });
+        }
         if !manifest.sources.iter().any(|source| source.label == *label) {
             let has = manifest.sources.iter().map(|source| source.label.to_string()).collect();
             return Err(Failure::NoLabel { label: label.clone(), has });
@@ -119,7 +122,8 @@ fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, PathBuf
     if request.onto.is_some() && chosen.len() != 1 {
         return Err(Failure::SeveralOntoOne { labels: chosen.iter().map(|source| source.label.to_string()).collect() });
     }
-    let target = |source: &Source| request.onto.clone().unwrap_or_else(|| source.path.clone().into());
+    let configured = |source: &Source| request.config.as_ref()?.place_of(&source.label);
+    let target = |source: &Source| request.onto.clone().or_else(|| configured(source)).unwrap_or_else(|| source.path.clone().into());
     Ok(chosen.into_iter().map(|source| (source.clone(), target(source))).collect())
 }
 

@@ -11,6 +11,7 @@ use super::{Prepared, ReadyImage};
 use crate::bundle::{Keyring, Kind, Label, Marking, PublicCore, SourceGap, UtcTime, read_front};
 use crate::database::{Comparison, DatabaseError, InstallError, InstallReport, Standing, Way};
 use crate::journal::{Record, records_in};
+use crate::ops::command::check;
 use crate::ops::progress::{Phase, go_on, heed};
 use crate::ops::recorder::{Note, Recorded, chain, record, resolve_pending};
 use crate::ops::{Backup, BackupReport, Environment, Failure, TableHistory, TableRecord, table_histories};
@@ -143,6 +144,9 @@ impl Prepared {
             Err(failure) => {
                 record(Some(vault.folder()), self.request.signing_key.as_ref(), self.failed(failure), environment);
             }
+        }
+        for outcome in result.iter().flat_map(|(report, _)| &report.outcomes).filter(|outcome| outcome.is_replaced()) {
+            check(self.request.config.as_deref(), &outcome.label, &outcome.path, environment);
         }
         // Last, so that what it does, or a person who stops it, changes nothing of the record; and also where the other failed half-way.
         self.start(environment);
