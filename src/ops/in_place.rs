@@ -13,6 +13,7 @@ mod later;
 mod open;
 mod plan;
 mod record;
+mod report;
 mod resolve;
 mod run;
 mod warnings;
@@ -27,8 +28,8 @@ pub use open::{OpenRestore, open_restores};
 pub use plan::{Plan, PlannedTarget, Present};
 pub use record::Incarnation;
 pub(super) use record::restores;
+pub use report::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
 pub use resolve::{Closing, Resolution, Resolve, ResolvedTarget, TargetState};
-pub use run::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
 pub use words::gap_sentences;
 
 use super::command::Service;

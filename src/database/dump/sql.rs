@@ -27,12 +27,10 @@ struct Object {
 /// Writes the text.
 pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn Write) -> Result<Dumped, DumpError> {
     let connection = reader.connection;
-    let encoding = Encoding::of(connection)?;
     let objects = objects(connection, only)?;
     let mut dumped = Dumped { skipped: virtual_tables(connection, only)?, ..Dumped::default() };
-    let mut text = Text { out, encoding, probe: connection.prepare("SELECT CAST(?1 AS REAL)")? };
-    text.put("PRAGMA foreign_keys=OFF;\nPRAGMA ignore_check_constraints=ON;\n")?;
-    text.put(&format!("PRAGMA encoding='{}';\nBEGIN TRANSACTION;\n", encoding.name()))?;
+    let mut text = Text { out, encoding: Encoding::of(connection)?, probe: connection.prepare("SELECT CAST(?1 AS REAL)")? };
+    text.begin()?;
     let tables: Vec<&Object> = objects.iter().filter(|object| object.kind == "table" && object.is_stored).collect();
     let (internal, own): (Vec<&Object>, Vec<&Object>) = tables.into_iter().partition(|table| table.name.starts_with("sqlite_"));
     for table in &own {
@@ -44,19 +42,9 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
     }
     let has_counter = own.iter().any(|table| table.sql.as_deref().is_some_and(has_autoincrement));
     for table in internal {
-        match table.name.as_str() {
-            "sqlite_sequence" => {
-                if !has_counter {
-                    text.put(MAKE_SEQUENCE)?;
-                }
-                text.put("DELETE FROM sqlite_sequence;\n")?;
-            }
-            // The statement makes the table, and finds nothing to put into it.
-            "sqlite_stat1" => text.put("ANALYZE sqlite_schema;\nDELETE FROM sqlite_stat1;\n")?,
-            _ => {
-                dumped.skipped.push(table.name.clone());
-                continue;
-            }
+        if !text.begin_internal(&table.name, has_counter)? {
+            dumped.skipped.push(table.name.clone());
+            continue;
         }
         let count = text.insert(reader, &table.name, None)?;
         dumped.tables.push((table.name.clone(), count));
@@ -69,10 +57,7 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
         text.create(object)?;
     }
     if only.is_none() {
-        for pragma in ["application_id", "user_version"] {
-            let value: i64 = connection.query_row(&format!("PRAGMA main.{pragma}"), [], |row| row.get(0))?;
-            text.put(&format!("PRAGMA {pragma}={value};\n"))?;
-        }
+        text.versions(connection)?;
     }
     text.put("COMMIT;\n")?;
     text.out.flush().map_err(DumpError::Write)?;
@@ -88,7 +73,7 @@ fn objects(connection: &Connection, only: Option<&str>) -> rusqlite::Result<Vec<
     statement.query_map([only], read)?.collect()
 }
 
-/// The columns that are given values, and whether a value is computed for others.
+/// The columns that are given values; a value of the others is computed.
 fn given_columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(&format!("PRAGMA main.table_xinfo({})", quoted(table)))?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>("name")?, row.get::<_, i64>("hidden")?)))?;
@@ -106,6 +91,35 @@ struct Text<'o, 'c> {
 impl Text<'_, '_> {
     fn put(&mut self, text: &str) -> Result<(), DumpError> {
         self.out.write_all(text.as_bytes()).map_err(DumpError::Write)
+    }
+
+    fn begin(&mut self) -> Result<(), DumpError> {
+        self.put("PRAGMA foreign_keys=OFF;\nPRAGMA ignore_check_constraints=ON;\n")?;
+        self.put(&format!("PRAGMA encoding='{}';\nBEGIN TRANSACTION;\n", self.encoding.name()))
+    }
+
+    /// Makes one of SQLite's own tables by the statement that has it made, empty; false if its rows follow from the rest.
+    fn begin_internal(&mut self, table: &str, has_counter: bool) -> Result<bool, DumpError> {
+        match table {
+            "sqlite_sequence" => {
+                if !has_counter {
+                    self.put(MAKE_SEQUENCE)?;
+                }
+                self.put("DELETE FROM sqlite_sequence;\n")?;
+            }
+            // The statement makes the table, and finds nothing to put into it.
+            "sqlite_stat1" => self.put("ANALYZE sqlite_schema;\nDELETE FROM sqlite_stat1;\n")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn versions(&mut self, connection: &Connection) -> Result<(), DumpError> {
+        for pragma in ["application_id", "user_version"] {
+            let value: i64 = connection.query_row(&format!("PRAGMA main.{pragma}"), [], |row| row.get(0))?;
+            self.put(&format!("PRAGMA {pragma}={value};\n"))?;
+        }
+        Ok(())
     }
 
     fn create(&mut self, object: &Object) -> Result<(), DumpError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::gap::FoundGap;
 use super::held::HeldTarget;
-use super::run::totals;
+use super::report::totals;
 use super::words::gap_sentences;
 use super::{Prepared, ReadyImage};
 use crate::bundle::SourceGap;

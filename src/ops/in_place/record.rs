@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Prepared;
 use super::held::HeldTarget;
-use super::run::{TargetOutcome, TargetResult};
+use super::report::{TargetOutcome, TargetResult};
 use super::words::gap_sentences;
 use crate::bundle::{Id, Label, SourceGap};
 use crate::crypto::Digest;
