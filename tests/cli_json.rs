@@ -122,6 +122,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     std::fs::copy(home.path(bundle), home.path("app.akb")).unwrap();
 
     reader.read("airkeep init", &parsed(&home, 0, &["init", "--vault", "signed", "--json"]));
+    reader.read("airkeep backup --dry-run", &parsed(&home, 0, &["backup", "--dry-run", "app.db", "--json"]));
     // What it begins would send the other commands to that vault.
     std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     reader.read("airkeep init", &parsed(&home, 0, &["signer", "rotate", "--vault", "signed", "--json"]));

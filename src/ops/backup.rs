@@ -172,10 +172,8 @@ impl Backup {
     /// # Errors
     /// [`Failure::DoubleLabel`], or [`Failure::Source`] for a missing file.
     pub fn check_sources(&self) -> Result<(), Failure> {
-        for (place, source) in self.sources.iter().enumerate() {
-            if self.sources[..place].iter().any(|other| other.label == source.label) {
-                return Err(Failure::DoubleLabel { label: source.label.clone() });
-            }
+        self.check_labels()?;
+        for source in &self.sources {
             if let Err(error) = source.path.metadata()
                 && error.kind() == std::io::ErrorKind::NotFound
                 && !self.optional.contains(&source.label)
@@ -185,6 +183,14 @@ impl Backup {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn check_labels(&self) -> Result<(), Failure> {
+        let is_double = |place: usize| self.sources[..place].iter().any(|other| other.label == self.sources[place].label);
+        match (0..self.sources.len()).find(|place| is_double(*place)) {
+            Some(place) => Err(Failure::DoubleLabel { label: self.sources[place].label.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Makes the bundle in a vault that is open already, out of sources wherever they come from.
