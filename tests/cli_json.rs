@@ -122,6 +122,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     std::fs::copy(home.path(bundle), home.path("app.akb")).unwrap();
 
     reader.read("airkeep init", &parsed(&home, 0, &["init", "--vault", "signed", "--json"]));
+    reader.read("airkeep backup --dry-run", &parsed(&home, 0, &["backup", "--dry-run", "app.db", "--json"]));
     // What it begins would send the other commands to that vault.
     std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     reader.read("airkeep init", &parsed(&home, 0, &["signer", "rotate", "--vault", "signed", "--json"]));
@@ -196,6 +197,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     home.write("airkeep.toml", config, 0o600);
     home.write(".env", "A_KEY=x\n", 0o600);
     reader.read("airkeep config", &parsed(&home, 0, &["config", "show", "--json"]));
+    reader.read("airkeep backup --dry-run", &parsed(&home, 0, &["backup", "--dry-run", "--vault", "plain", "--key-file", "key", "--json"]));
     let sealed = parsed(&home, 0, &["backup", "--vault", "plain", "--key-file", "key", "--json"]);
     reader.read("airkeep backup", &sealed);
     let bundle = sealed["bundle"]["path"].as_str().unwrap();

@@ -1,5 +1,7 @@
 //! `airkeep backup`.
 
+mod plan;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -76,6 +78,9 @@ pub struct Arguments {
     /// that ends in .json holds a list of names, or of objects with "table" and perhaps "label". Once watched, a table stays watched
     #[arg(long, value_name = "[LABEL:]TABLE|FILE.json")]
     append_only: Vec<String>,
+    /// Only tell what would be done and what is missing for it; nothing is made or changed, and no key is needed
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -104,6 +109,11 @@ impl Arguments {
         Some(&self.vault)
     }
 
+    /// Whether only the plan is wanted.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let mut backup = Backup::new(Vec::new(), self.vault);
@@ -127,6 +137,9 @@ impl Arguments {
         backup.signing_key = self.signing.place();
         for text in &self.append_only {
             backup.append_only.extend(append_only::parse(text)?);
+        }
+        if self.dry_run {
+            return plan::tell(&backup, &self.keys.places(), notes);
         }
         backup.check_sources()?;
         let ring = Keyring { iterations: self.iterations, ..self.keys.ring(Purpose::Seal)? };
@@ -238,7 +251,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep backup app.db\n  airkeep backup main=app.db audit=audit.db --vault /srv/vault --key-file backup.key\n  \
-         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n\n{}\n\n{}",
+         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n  airkeep backup --dry-run\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&Exit::ALL)
     )

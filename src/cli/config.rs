@@ -113,15 +113,7 @@ fn shown(config: &Config, sources: &[(&SourceConfig, Expanded)]) -> String {
     if let Some(marking) = &config.marking {
         row("marking", marking.as_str());
     }
-    for path in config.keys.key_files.iter().chain(&config.keys.passphrase_files) {
-        row("key", &path.to_string_lossy());
-    }
-    if let Some(name) = &config.keys.passphrase_env {
-        row("key", &format!("environment variable {name}"));
-    }
-    if let Some(name) = &config.keys.credential {
-        row("key", &format!("service credential {name}"));
-    }
+    configured_keys::places(&config.keys).iter().for_each(|place| row("key", place));
     for (source, expanded) in sources {
         for (label, path) in &expanded.found {
             let required = if source.required { ", required" } else { "" };

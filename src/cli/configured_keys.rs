@@ -37,6 +37,18 @@ pub fn ring(config: &KeyConfig, purpose: Purpose) -> Result<Keyring, Explained> 
     Ok(ring)
 }
 
+/// Where they come from, in words.
+pub fn places(config: &KeyConfig) -> Vec<String> {
+    let of = |role: &'static str, paths: &[PathBuf]| -> Vec<String> {
+        paths.iter().map(|path| format!("{role} '{}'", path.display())).collect()
+    };
+    let mut places = of("key file", &config.key_files);
+    places.extend(of("passphrase file", &config.passphrase_files));
+    places.extend(config.passphrase_env.iter().map(|name| format!("environment variable {name}")));
+    places.extend(config.credential.iter().map(|name| format!("service credential {name}")));
+    places
+}
+
 /// What is not there of it, without a look at any secret.
 pub fn problems(config: &KeyConfig) -> Vec<String> {
     let missing = |path: &&PathBuf| !path.is_file();

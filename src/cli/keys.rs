@@ -1,5 +1,7 @@
 //! Where keys come from: flags, environment, service credentials, terminal. Never an argument's value, which every process list shows.
 
+mod places;
+
 use std::path::{Path, PathBuf};
 
 use airkeep::crypto::{Iterations, OldPassphrase};
@@ -15,6 +17,7 @@ use super::proposal;
 use super::settings;
 use super::signals;
 use super::terminal::Terminal;
+pub use places::KeyPlaces;
 
 const VARIABLE: &str = "AIRKEEP_PASSPHRASE";
 const CREDENTIAL: &str = "airkeep.passphrase";

@@ -39,6 +39,7 @@ mod signals;
 mod signer;
 mod signers;
 mod size;
+mod sqlite_file;
 mod terminal;
 mod vault;
 mod verify;
@@ -306,9 +307,8 @@ impl Command {
             Command::Gap(arguments) => arguments.is_asked_for_text(),
             Command::Key(arguments) => arguments.is_list(),
             Command::Restore(arguments) => arguments.is_asked_for_text(),
-            Command::Backup(_) | Command::Extract(_) | Command::Guard(_) | Command::Import(_) | Command::Verify(_) | Command::Vault(_) => {
-                false
-            }
+            Command::Backup(arguments) => arguments.is_dry_run(),
+            Command::Extract(_) | Command::Guard(_) | Command::Import(_) | Command::Verify(_) | Command::Vault(_) => false,
         }
     }
 }

@@ -70,6 +70,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use rusqlite::Connection;
+pub use source::Glance;
 
 use crate::files::{Process, ScratchError};
 

@@ -13,6 +13,27 @@ use rusqlite::ErrorCode;
 use super::{Cancelled, DatabaseError, open};
 use crate::files::{Process, holders};
 
+/// What can be told of a source by its names in the folder alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// Bytes of the write-ahead log beside it.
+    pub wal_bytes: u64,
+}
+
+impl Glance {
+    /// Looks at a source without opening it.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Missing`], [`DatabaseError::Unreadable`], [`DatabaseError::NotAFile`].
+    pub fn at(path: &Path) -> Result<Glance, DatabaseError> {
+        let source = Source::resolve(path)?;
+        source.require_plain_sidecars()?;
+        Ok(Glance { size_bytes: source.size_bytes, wal_bytes: source.sidecar_bytes("-wal").unwrap_or(0) })
+    }
+}
+
 /// A database file, resolved once.
 #[derive(Debug, Clone)]
 pub(super) struct Source {

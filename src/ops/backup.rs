@@ -181,12 +181,7 @@ impl Backup {
     /// # Errors
     /// [`Failure::DoubleLabel`], or [`Failure::Source`] for a missing file.
     pub fn check_sources(&self) -> Result<(), Failure> {
-        let labels = || self.sources.iter().map(|source| &source.label).chain(self.files.iter().map(|set| &set.label));
-        for (place, label) in labels().enumerate() {
-            if labels().take(place).any(|other| other == label) {
-                return Err(Failure::DoubleLabel { label: label.clone() });
-            }
-        }
+        self.check_labels()?;
         for source in &self.sources {
             if let Err(error) = source.path.metadata()
                 && error.kind() == std::io::ErrorKind::NotFound
@@ -197,6 +192,15 @@ impl Backup {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn check_labels(&self) -> Result<(), Failure> {
+        let labels = || self.sources.iter().map(|source| &source.label).chain(self.files.iter().map(|set| &set.label));
+        let is_double = |(place, label): &(usize, &Label)| labels().take(*place).any(|other| other == *label);
+        match labels().enumerate().find(is_double) {
+            Some((_, label)) => Err(Failure::DoubleLabel { label: label.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Makes the bundle in a vault that is open already, out of sources wherever they come from.

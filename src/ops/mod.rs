@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod backup_plan;
 mod command;
 mod compare;
 mod continuity;
@@ -33,6 +34,7 @@ mod verify_database;
 
 pub use audit::{Audit, AuditReport, journal_of};
 pub use backup::{Backup, BackupReport, SourceGroup, SourceSpec};
+pub use backup_plan::{BackupPlan, PlannedSource};
 pub use command::{CommandFailure, Service, SiteCommand};
 pub use compare::{Against, Compare, CompareReport, ComparedSource};
 pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};

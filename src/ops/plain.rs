@@ -18,7 +18,7 @@ use super::seal::{Sealer, Told};
 use crate::bundle::{BundleWriter, EntryPath, FileSet, Label};
 use crate::files::ScratchSpace;
 use crate::plain::{Found, PlainFileError, Selection};
-use apart::Apart;
+pub(super) use apart::Apart;
 use gathering::{GatheredFiles, Gathering, Trouble};
 
 /// Plain files and the name that they get in the bundle.
@@ -106,7 +106,7 @@ impl FileSource {
     }
 
     /// What stands behind the patterns now; what cannot be taken at all is an error.
-    fn find(&self, apart: &Apart, now: SystemTime) -> Result<Found, FilesFault> {
+    pub(super) fn find(&self, apart: &Apart, now: SystemTime) -> Result<Found, FilesFault> {
         let selection = &self.selection;
         let found = selection.find(now, &|path, metadata| apart.has(path, metadata));
         let first_refused = found.refused.first().filter(|_| self.is_required);

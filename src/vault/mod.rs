@@ -5,6 +5,7 @@
 //! restore it); they are passed over. A vault whose `vault.json` is missing is the set of the bundles in it.
 
 mod identity;
+mod outlook;
 mod shelf;
 mod sidecar;
 mod signers;
@@ -18,6 +19,7 @@ use crate::files::{FileError, Folder, FolderLock, check_private_folder, lock_fol
 
 use identity::Identity;
 pub use identity::{IDENTITY, Pending, identity_in, known_generation, note_generation};
+pub use outlook::Outlook;
 pub use shelf::{Shelved, ShelvedState, bundles_in};
 pub use sidecar::{refresh_sidecar, write_sidecar};
 pub use signers::{ALLOWED_SIGNERS, SIGNER_CHANGES, signer_changes_in};
@@ -144,17 +146,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Exhausted`].
     pub fn next_sequence(&self) -> Result<u64, VaultError> {
-        let sealed = self.identity.last.as_ref().map_or(0, |last| last.sequence);
-        let highest = self.own().map(|bundle| bundle.sequence).max().unwrap_or(0).max(sealed).max(self.identity.spent);
-        match highest < SEQUENCE_MAX {
-            true => Ok(highest + 1),
-            false => Err(VaultError::Exhausted { path: self.folder.path().to_owned() }),
-        }
+        next_sequence(&self.identity, &self.bundles, self.folder.path())
     }
 
     /// The newest bundle of the set that can be read.
     pub fn newest(&self) -> Option<&Shelved> {
-        self.own().filter(|bundle| bundle.core().is_some()).max_by_key(|bundle| bundle.sequence)
+        newest(&self.identity, &self.bundles)
     }
 
     /// What a new bundle names as its predecessor: the newest bundle that lies here, else the one on record, which may have been carried away.
@@ -239,7 +236,7 @@ impl Vault {
     /// Who signs the bundles of this vault: by its record, else as the newest bundle has it, so that a lost record does not end in bundles
     /// that nobody signs.
     pub fn signer(&self) -> Option<PublicKey> {
-        self.identity.signer.or_else(|| self.newest()?.core()?.signer)
+        signer(&self.identity, &self.bundles)
     }
 
     /// Writes down that bundles are signed from now on, and by whom. `allowed_signers` is there before.
@@ -296,13 +293,34 @@ impl Vault {
         self.own().map(|bundle| (bundle.name.clone(), bundle.sequence)).collect()
     }
 
-    /// Bundles of this set; one that cannot be read counts by its file name.
     fn own(&self) -> impl Iterator<Item = &Shelved> {
-        self.bundles.iter().filter(|bundle| match bundle.core() {
-            Some(core) => core.set.id == self.identity.set.id,
-            None => shelf::set_in(&bundle.name) == Some(self.identity.set.name.as_str()),
-        })
+        own(&self.identity, &self.bundles)
     }
+}
+
+/// Bundles of this set; one that cannot be read counts by its file name.
+fn own<'b>(identity: &'b Identity, bundles: &'b [Shelved]) -> impl Iterator<Item = &'b Shelved> {
+    bundles.iter().filter(|bundle| match bundle.core() {
+        Some(core) => core.set.id == identity.set.id,
+        None => shelf::set_in(&bundle.name) == Some(identity.set.name.as_str()),
+    })
+}
+
+fn next_sequence(identity: &Identity, bundles: &[Shelved], path: &Path) -> Result<u64, VaultError> {
+    let sealed = identity.last.as_ref().map_or(0, |last| last.sequence);
+    let highest = own(identity, bundles).map(|bundle| bundle.sequence).max().unwrap_or(0).max(sealed).max(identity.spent);
+    match highest < SEQUENCE_MAX {
+        true => Ok(highest + 1),
+        false => Err(VaultError::Exhausted { path: path.to_owned() }),
+    }
+}
+
+fn newest<'b>(identity: &'b Identity, bundles: &'b [Shelved]) -> Option<&'b Shelved> {
+    own(identity, bundles).filter(|bundle| bundle.core().is_some()).max_by_key(|bundle| bundle.sequence)
+}
+
+fn signer(identity: &Identity, bundles: &[Shelved]) -> Option<PublicKey> {
+    identity.signer.or_else(|| newest(identity, bundles)?.core()?.signer)
 }
 
 /// The name of a bundle's file: `<set>-<sequence>-<UTC>.akb`.

@@ -1,17 +1,16 @@
 //! Which SQLite databases lie below a folder, for a configuration to begin with.
 //!
-//! They are known by their first bytes. Reading them is only right here, before this process has opened any by SQLite: closing a file drops
-//! all POSIX locks that the process has on it.
+//! They are known by their first bytes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::DirEntry;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use airkeep::Label;
 use airkeep::config::Found;
-use airkeep::files::open_regular;
 use airkeep::vault::IDENTITY;
+
+use crate::cli::sqlite_file::is_database;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -58,11 +57,6 @@ fn is_looked_through(folder: &DirEntry) -> bool {
     let name = folder.file_name();
     let is_skipped = name.to_str().is_some_and(|name| name.starts_with('.') || SKIPPED.contains(&name));
     !is_skipped && !folder.path().join(IDENTITY).exists()
-}
-
-fn is_database(path: &Path) -> bool {
-    let mut head = [0; MAGIC.len()];
-    open_regular(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == *MAGIC
 }
 
 impl Survey {
@@ -131,8 +125,6 @@ const DEPTH: usize = 4;
 const ENTRIES_MAX: usize = 20_000;
 const LABEL_MAX: usize = 64;
 const SKIPPED: [&str; 2] = ["node_modules", "target"];
-/// <https://sqlite.org/fileformat2.html>, section 1.3.1.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 #[cfg(test)]
 mod tests {

@@ -9,14 +9,14 @@ use crate::ops::Backup;
 use crate::ops::restore::SIDECARS;
 
 /// What no set of files takes: the vault, and databases that are captured by themselves.
-pub(super) struct Apart {
+pub(in crate::ops) struct Apart {
     vault: PathBuf,
     files: BTreeSet<(u64, u64)>,
 }
 
 impl Apart {
     /// Finds out which files that are.
-    pub(super) fn of(backup: &Backup) -> Apart {
+    pub(in crate::ops) fn of(backup: &Backup) -> Apart {
         let paths = backup.sources.iter().map(|source| &source.path).chain(&backup.private);
         let with_sidecars = paths.flat_map(|path| {
             let beside = |suffix| {
