@@ -39,6 +39,14 @@ fn init_check_and_backup_follow_each_other() {
 }
 
 #[test]
+fn a_signing_key_in_a_place_of_its_own_is_found_again() {
+    let (home, _live) = application();
+    let made = home.json(&["init", "--signing-key", "sign \"here\"", "--json"]);
+    let report = home.json(&["backup", "--key-file", "k", "--json"]);
+    assert_eq!(report["bundle"]["signer"], made["signer"]);
+}
+
+#[test]
 fn a_configuration_that_is_there_is_kept() {
     let (home, _live) = application();
     home.write("airkeep.toml", "# mine\n", 0o600);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use airkeep::bundle::SetName;
 use airkeep::config::{CONFIG, Config, starter};
 use airkeep::files::Folder;
-use airkeep::ops::SignerReport;
+use airkeep::ops::{SignerReport, SigningKeyPlace};
 use airkeep::{Environment, Failure, Init};
 use clap::Args;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ impl Arguments {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };
         let mut environment = self.record.environment();
         let report = init.run(&mut environment)?;
-        let config = if self.no_config { Begun::default() } else { begin_config(&report, &mut environment) };
+        let config = if self.no_config { Begun::default() } else { begin_config(&report, init.place, &mut environment) };
         let made = if report.is_new_vault { "made    " } else { "vault   " };
         let text = format!("{made}  {}\n{}{ADVICE}{}", screen::escape(&report.vault.to_string_lossy()), lines(&report), config.text);
         let mut object = object(&report);
@@ -79,13 +79,18 @@ struct Begun {
 }
 
 /// Writes a configuration, unless there is one. The vault is made by then, so that what fails here is told and nothing more.
-fn begin_config(report: &SignerReport, environment: &mut Environment) -> Begun {
+fn begin_config(report: &SignerReport, place: SigningKeyPlace, environment: &mut Environment) -> Begun {
     if let Some(config) = settings::config() {
         let path = config.path.to_string_lossy();
         let text = format!("config    {} (kept as it is)\n", screen::escape(&path));
         return Begun { text, json: json!({ "path": path, "is_new": false, "databases": null }), warnings: Vec::new() };
     }
-    let survey = survey(Path::new("."));
+    let mut survey = survey(Path::new("."));
+    // The next backup would look for it in its usual place.
+    survey.found.signing_key = match place {
+        SigningKeyPlace::File(path) => Some(path),
+        SigningKeyPlace::Folder(_) => None,
+    };
     let content = starter(report.set.name.as_str(), &report.vault, &survey.found);
     let mut warnings = survey.notes;
     match write(&content, environment) {

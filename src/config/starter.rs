@@ -1,7 +1,7 @@
 //! The configuration that `init` begins with: what it found, and in comments what else there is.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::Label;
 
@@ -12,12 +12,17 @@ pub struct Found {
     pub databases: Vec<(Label, String)>,
     /// The pattern of the tenants' databases.
     pub tenants: Option<String>,
+    /// The private key that signs, where it is not in its usual place.
+    pub signing_key: Option<PathBuf>,
 }
 
 /// Writes a commented configuration.
 #[must_use]
 pub fn starter(set: &str, vault: &Path, found: &Found) -> String {
     let mut text = format!("{HEAD}set = {}\nvault = {}\n{COMMENTS}", quoted(set), quoted(&vault.to_string_lossy()));
+    if let Some(path) = &found.signing_key {
+        text = text.replace("# [keys]\n", &format!("[keys]\nsigning-key = {}\n", quoted(&path.to_string_lossy())));
+    }
     for (label, path) in &found.databases {
         let _ = write!(
             text,
@@ -92,10 +97,11 @@ mod tests {
             ["a.db", "it's \"quoted\".db", "back\\slash.db", "tab\there.db", "file:x.db", "sqlite:y.db?z#", "ünï\u{7f}.db", "/abs.db"];
         let labels = ["plain", "with.dot", "tenants/acme", "0", "a-b_c", "required", "true", "x"].map(label);
         let databases: Vec<_> = labels.iter().cloned().zip(names.map(str::to_owned)).collect();
-        let found = Found { databases, tenants: Some("odd: \"place\"/tenants/*.db".to_owned()) };
+        let found = Found { databases, tenants: Some("odd: \"place\"/tenants/*.db".to_owned()), signing_key: Some("my \"key\"".into()) };
         let text = starter("plant", Path::new("a \"vault\"\\"), &found);
         let config = Config::parse(Path::new("/here/airkeep.toml"), &text).unwrap();
         assert_eq!(config.vault.as_deref(), Some(Path::new("/here/a \"vault\"\\")));
+        assert_eq!(config.keys.signing_key.as_deref(), Some(Path::new("/here/my \"key\"")));
         assert_eq!(config.sources.len(), 9, "{text}");
         for (source, (label, name)) in config.sources.iter().zip(&found.databases) {
             let path = Path::new("/here").join(name);

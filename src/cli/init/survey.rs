@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn found(files: &[&str]) -> (Vec<(String, String)>, Option<String>) {
-        let Found { databases, tenants } = survey(place(files).path()).found;
+        let Found { databases, tenants, .. } = survey(place(files).path()).found;
         (databases.into_iter().map(|(label, path)| (label.to_string(), path)).collect(), tenants)
     }
 
