@@ -5,11 +5,21 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | make a bundle | [`Backup`] |
+//! | make a bundle | [`Backup`], also [of a configuration](Backup::of_config) |
+//! | see what that would do | [`BackupPlan`] |
 //! | prove one | [`Verification`] |
-//! | get databases back | [`Restore`] |
-//! | make a vault that signs | [`Init`] |
-//! | look at one | [`inspect`] |
+//! | get databases and files out of one | [`Restore`], [`Extract`] |
+//! | put databases back where they belong | [`InPlace`], [`RestorePlan`], [`Prepared`]; [`Resolve`] after a kill |
+//! | guard work on databases, such as a migration | [`Guard`] |
+//! | tell what differs | [`Compare`] |
+//! | adopt backups of other programs | [`Import`] |
+//! | look into a bundle, a vault, its journal | [`inspect`], [`list`], [`Vault`], [`Audit`] |
+//! | make a vault that signs, change keys | [`Init`], [`Rekey`] |
+//! | read `airkeep.toml` | [`Config`] |
+//!
+//! Each is a request with public fields and a constructor that fills in defaults. It is run with a [`Keyring`] and an [`Environment`] (clock,
+//! randomness, host, progress), and gives a report or a [`Failure`]. What was done all right but could not be recorded or told stands in
+//! [`Environment::shortfalls`].
 //!
 //! The rooms and what may import what are described in ARCHITECTURE.md, the bytes in docs/format.md.
 
@@ -23,12 +33,15 @@ pub mod ops;
 pub mod plain;
 pub mod vault;
 
-pub use bundle::{Compression, Keyring, Label, Level, TrustedSigners};
+pub use bundle::{Compression, Keyring, Label, Level, Manifest, TrustedSigners};
+pub use config::Config;
 pub use crypto::{Fingerprint, KeyFileKey, Passphrase, PassphraseError};
 pub use ops::{
-    Backup, BackupReport, Environment, Failure, Init, Progress, Restore, RestoreReport, SigningKeyPlace, SourceSpec, Verification,
-    VerifyRequest, inspect,
+    Audit, Backup, BackupPlan, BackupReport, Compare, CompareReport, Environment, Extract, Failure, Guard, GuardReport, Import, InPlace,
+    InPlaceReport, Init, Prepared, Progress, Rekey, Resolve, Restore, RestorePlan, RestoreReport, SigningKeyPlace, SourceSpec,
+    Verification, VerifyRequest, inspect, list,
 };
+pub use vault::Vault;
 
 /// The code in the README is compiled as a test of the documentation.
 #[cfg(doctest)]

@@ -187,6 +187,19 @@ fn what_is_not_required_may_be_missing_and_is_told() {
 }
 
 #[test]
+fn a_group_is_cut_without_members_that_are_missing_and_not_required() {
+    let home = system("[sources.one]\nsqlite = 'data/one.db'\ngroup = 'g'\n[sources.late]\nsqlite = 'data/late.db'\ngroup = 'g'\n");
+    drop(home.database("data/one.db"));
+    let run = home.run(["backup", "--json"]);
+    assert!(run.code == 3 && run.stderr.contains("source 'late' is not in this bundle: database "), "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let labels: Vec<&str> = report["sources"].as_array().unwrap().iter().map(|source| source["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["main", "tenants/acme", "tenants/beta", "one"]);
+    assert_eq!(report["sources"][3]["consistency"], "group:g");
+    home.refuses(10, "no source could be captured", &["backup", "late"]);
+}
+
+#[test]
 fn flags_count_more_than_the_configuration() {
     let home = system("[sealing]\ncompression = 'none'\n");
     assert_eq!(home.json(&["backup", "--json"])["compression"], "none");

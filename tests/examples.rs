@@ -34,6 +34,23 @@ fn backup_verify_and_restore_work_on_a_database() {
 }
 
 #[test]
+fn a_program_guards_its_own_migration() {
+    let folder = tempfile::tempdir().unwrap();
+    let [database, vault, key] = ["app.db", "vault", "key"].map(|name| folder.path().join(name));
+    std::fs::write(&key, [7; 32]).unwrap();
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection.execute_batch("CREATE TABLE task(id INTEGER PRIMARY KEY, title TEXT)").unwrap();
+    let version = || connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap();
+    let migrate = || run("guard_migration", &[&database, &vault, &key]);
+
+    assert!(migrate().ends_with("not migrated, everything is as before: Query returned no rows\n"), "there is no task that has an owner");
+    assert_eq!(version(), 0);
+    connection.execute("INSERT INTO task(title) VALUES ('Ann')", []).unwrap();
+    assert!(migrate().ends_with("migrated\n"));
+    assert_eq!(version(), 2);
+}
+
+#[test]
 fn examples_stay_below_forty_lines() {
     for item in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap() {
         let path = item.unwrap().path();

@@ -115,8 +115,7 @@ fn databases_at_rest_are_left_as_they_were() {
     let home = Home::new();
     make(&home, "wal");
     home.key("key");
-    let config =
-        "vault='vault'\n[keys]\nkey-files='key'\n[sources.a]\nsqlite='a.db'\ngroup='core'\n[sources.b]\nsqlite='b.db'\ngroup='core'\n";
+    let config = "vault='vault'\n[keys]\nkey-files='key'\n[sources.a]\nsqlite='a.db'\ngroup='core'\n[sources.b]\nsqlite='b.db'\ngroup='core'\nrequired=true\n";
     home.write("airkeep.toml", config, 0o600);
     let before = home.tree();
     let report = home.json(&["backup", "--json"]);

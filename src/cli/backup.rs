@@ -19,8 +19,9 @@ use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
+use super::selection::append_only;
 use super::signers::SigningKeyArguments;
-use super::{Report, append_only, explain, json, screen, selection, settings};
+use super::{Report, explain, json, screen, selection, settings};
 
 /// Seal live databases into one encrypted, verified bundle
 ///
@@ -136,7 +137,7 @@ impl Arguments {
         backup.new_keys = self.new_keys;
         backup.signing_key = self.signing.place();
         for text in &self.append_only {
-            backup.append_only.extend(append_only::parse(text)?);
+            backup.append_only.extend(append_only(text)?);
         }
         if self.dry_run {
             return plan::tell(&backup, &self.keys.places(), notes);

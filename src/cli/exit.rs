@@ -1,6 +1,7 @@
 //! Exit codes: one table for the program, its help and its documentation.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use airkeep::Failure;
@@ -8,7 +9,7 @@ use airkeep::bundle::BundleError;
 use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
-use airkeep::ops::{FilesFault, ImportFault};
+use airkeep::ops::{AppendOnlyFault, FilesFault, ImportFault};
 use airkeep::plain::PlainFileError;
 use airkeep::vault::VaultError;
 
@@ -204,6 +205,7 @@ impl Exit {
             | Failure::EmptyVault { .. }
             | Failure::NotAVault { .. }
             | Failure::NothingCaptured
+            | Failure::NoSource { .. }
             | Failure::Files { source: FilesFault::NoneFits { .. }, .. }
             | Failure::NoSuchBundle { .. }
             | Failure::NoGap { .. }
@@ -211,6 +213,10 @@ impl Exit {
             | Failure::NoGapTable { .. }
             | Failure::NoLabel { .. } => Exit::NotFound,
             Failure::Files { source: FilesFault::File(PlainFileError::File(error)), .. } => Exit::of_file(error),
+            Failure::AppendOnly { source: AppendOnlyFault::Unreadable { source, .. } } if source.kind() == ErrorKind::NotFound => {
+                Exit::NotFound
+            }
+            Failure::AppendOnly { .. } => Exit::Usage,
             Failure::Archive { .. } => Exit::Integrity,
             Failure::Unmet { .. } => Exit::Policy,
             Failure::OnlyInto { .. } => Exit::Usage,

@@ -8,7 +8,7 @@ use airkeep::bundle::{BundleError, Check, Finding, Source};
 use airkeep::database::{DatabaseError, DumpError, InstallError};
 use airkeep::files::FileError;
 use airkeep::journal::JournalError;
-use airkeep::ops::{FilesFault, ImportFault};
+use airkeep::ops::{AppendOnlyFault, FilesFault, ImportFault};
 use airkeep::plain::PlainFileError;
 use airkeep::vault::VaultError;
 use clap::error::{ContextKind, ContextValue};
@@ -63,6 +63,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::Seal { source, .. } | Failure::ReadBack { source, .. } => bundle_hint(source, true),
         Failure::Bundle { source, .. } => bundle_hint(source, false),
         Failure::Files { source, .. } => files_hint(source),
+        Failure::NoSource { .. } => Some("'airkeep config check' tells more"),
+        Failure::AppendOnly { source: AppendOnlyFault::NoTable { .. } } => Some("expected [LABEL:]TABLE or FILE.json"),
+        Failure::AppendOnly { .. } => Some("it holds a JSON array of names, or of objects with \"table\""),
         Failure::OnlyInto { .. } => Some("restore it into a folder: --to DIR"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
         Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),

@@ -19,8 +19,9 @@ use super::explain::{Explained, causes_of};
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::restore::{failed_target, outcome_of, warnings_of};
+use super::selection::append_only;
 use super::signers::SigningKeyArguments;
-use super::{Report, append_only, backup, json, screen};
+use super::{Report, backup, json, screen};
 use child::Ended;
 
 /// Back up databases, run a command, and put them back if it fails
@@ -116,7 +117,7 @@ impl Arguments {
         guard.restore = !self.no_restore;
         guard.others = if self.online { Others::Keep } else { Others::Refuse };
         for text in &self.append_only {
-            guard.append_only.extend(append_only::parse(text)?);
+            guard.append_only.extend(append_only(text)?);
         }
         Ok(guard)
     }

@@ -2,7 +2,6 @@
 //!
 //! The only room that prints, asks, knows flags, or ends the process.
 
-mod append_only;
 mod audit;
 mod backup;
 mod compare;

@@ -9,7 +9,7 @@ use crate::files::{FileError, ScratchError};
 use crate::journal::JournalError;
 use crate::vault::VaultError;
 
-use super::{CapsuleFault, CommandFailure, FilesFault, ImportFault, SigningKeyFault};
+use super::{AppendOnlyFault, CapsuleFault, CommandFailure, FilesFault, ImportFault, SigningKeyFault};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,20 @@ pub enum Failure {
         label: Option<Label>,
         /// The table.
         table: String,
+    },
+    /// Words name no append-only table.
+    #[error(transparent)]
+    AppendOnly {
+        /// Why.
+        source: AppendOnlyFault,
+    },
+    /// A source of the configuration that is required is not there.
+    #[error("source '{name}': {why}")]
+    NoSource {
+        /// Its name in the configuration.
+        name: String,
+        /// Why.
+        why: String,
     },
     /// The vault cannot be used.
     #[error(transparent)]

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub(super) use images::{scratch_in, snapshots};
 pub use open::{OpenRestore, open_restores};
-pub use plan::{Plan, PlannedTarget, Present};
+pub use plan::{PlannedTarget, Present, RestorePlan};
 pub use record::Incarnation;
 pub(super) use record::restores;
 pub use report::{InPlaceReport, TargetOutcome, TargetResult, Totals, totals};
@@ -103,7 +103,7 @@ pub struct Prepared {
     core: PublicCore,
     manifest: Manifest,
     images: Vec<ReadyImage>,
-    plan: Plan,
+    plan: RestorePlan,
 }
 
 /// A verified snapshot in scratch, and where it goes.
@@ -161,7 +161,7 @@ impl InPlace {
         let taken = images::take(&self, ring, environment)?;
         let images::Taken { front: Front { core, .. }, manifest, images, .. } = taken;
         let id = encode_hex(&random::<8>(&mut *environment.entropy));
-        let mut prepared = Prepared { plan: Plan::begin(taken.seconds), request: self, id, core, manifest, images };
+        let mut prepared = Prepared { plan: RestorePlan::begin(taken.seconds), request: self, id, core, manifest, images };
         let unmet = prepared.require_demands(environment)?;
         prepared.look_at_targets(ring, environment)?;
         prepared.plan.warnings.extend(unmet);
@@ -216,7 +216,7 @@ impl Prepared {
     }
 
     /// What will be done.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &RestorePlan {
         &self.plan
     }
 

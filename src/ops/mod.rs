@@ -1,11 +1,14 @@
 //! The operations: backup, verify, restore, info. Each takes a request and gives a report or a [`Failure`]; none prints, asks or exits.
 
+mod append_only;
 mod audit;
 mod backup;
 mod backup_plan;
 mod command;
 mod compare;
+mod configured;
 mod continuity;
+mod cut;
 mod environment;
 mod extract;
 mod failure;
@@ -32,6 +35,7 @@ mod surroundings;
 mod verify;
 mod verify_database;
 
+pub use append_only::AppendOnlyFault;
 pub use audit::{Audit, AuditReport, journal_of};
 pub use backup::{Backup, BackupReport, SourceGroup, SourceSpec};
 pub use backup_plan::{BackupPlan, PlannedSource};
@@ -48,8 +52,8 @@ pub use guard::{Guard, GuardReport, Work};
 pub use hook::{Hook, HookEvent, HookFailure, HookOutput, HookSyntaxError};
 pub use import::{Import, ImportFault, OldBackup};
 pub use in_place::{
-    Closing, InPlace, InPlaceReport, Incarnation, OpenRestore, Plan, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
-    TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
+    Closing, InPlace, InPlaceReport, Incarnation, OpenRestore, PlannedTarget, Prepared, Present, Resolution, Resolve, ResolvedTarget,
+    RestorePlan, TargetOutcome, TargetResult, TargetState, Totals, gap_sentences, open_restores, totals,
 };
 pub use info::{Facts, inspect};
 pub use keys::{Rekey, SlotReport, list_slots, make_key_file};

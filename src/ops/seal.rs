@@ -1,20 +1,19 @@
 //! Seal: from live sources to the bytes of one bundle in a file without a name, and back again to see that they are there.
 
-use std::collections::BTreeMap;
 use std::io::BufWriter;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::continuity::{TableHistory, watched_in};
+use super::cut::Cut;
 use super::progress::{Phase, Progress, Watched};
 use super::record::{Captured, source_record, tool};
-use super::{Backup, Environment, Failure, SourceGroup, SourceSpec};
+use super::{Backup, Environment, Failure, SourceSpec};
 use crate::bundle::{
     BundleError, BundleWriter, CapsuleRef, EntryPath, Examination, Imported, Keyring, Label, Level, MANIFEST_FORMAT, Manifest, Medium as _,
     Nowhere, PublicCore, Sealed, Sealing, SourceGap, read_front, unlock,
 };
 use crate::crypto::{Digest, Entropy, SigningKey};
-use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, Leftovers, Moment, SourceFacts, WriteLocks};
+use crate::database::{Capture, CaptureOptions, Continuity, DatabaseError, Moment, SourceFacts};
 use crate::files::{NewFile, Scratch, ScratchSpace, Writeback};
 
 /// All that is decided before the first source is captured.
@@ -39,14 +38,6 @@ pub(super) struct Told {
     pub(super) warnings: Vec<String>,
     /// What is not in the bundle, or not as it should be.
     pub(super) missing: Vec<String>,
-}
-
-/// Groups whose moments are fixed. What opening idle databases left behind goes away after the last reader.
-#[derive(Default)]
-struct Cut {
-    moments: BTreeMap<Label, Moment<'static>>,
-    done: Vec<String>,
-    leftovers: Vec<Leftovers>,
 }
 
 /// Where the sources of a bundle come from.
@@ -110,12 +101,13 @@ impl Sealer<'_> {
         let (mut sources, mut found, mut told) = (Vec::new(), Vec::new(), Told::default());
         let mut cut = Cut::default();
         for spec in &self.backup.sources {
-            self.cut_group(spec, &options, &mut cut)?;
+            self.cut_group(spec, &options, &mut cut, &mut told)?;
+            if cut.is_without(spec) {
+                continue;
+            }
             let watched = watched_in(spec, &self.backup.append_only, self.histories);
             let options = CaptureOptions { watched: &watched, ..options };
-            let Some(captured) =
-                self.capture(spec, &options, &progress, &mut writer, &mut told.missing, cut.moments.remove(&spec.label))?
-            else {
+            let Some(captured) = self.capture(spec, &options, &progress, &mut writer, &mut told.missing, cut.take(spec))? else {
                 continue;
             };
             found.extend(captured.facts.continuity.iter().map(|(table, found)| (spec.label.clone(), table.clone(), found.clone())));
@@ -147,26 +139,6 @@ impl Sealer<'_> {
         flushed.map_err(|source| self.seal_failure(BundleError::Write { source }))?;
         environment.shortfalls.extend(told.missing);
         Ok(SealedBundle { sealed, manifest, found, warnings: told.warnings })
-    }
-
-    fn group_of(&self, label: &Label) -> Option<&SourceGroup> {
-        self.backup.groups.iter().find(|group| group.labels.contains(label))
-    }
-
-    /// Fixes the moment of all members of a group, once the first of them has its turn.
-    fn cut_group(&self, spec: &SourceSpec, options: &CaptureOptions<'_>, cut: &mut Cut) -> Result<(), Failure> {
-        let Some(group) = self.group_of(&spec.label).filter(|group| !cut.done.contains(&group.name)) else { return Ok(()) };
-        let members: Vec<&SourceSpec> = self.backup.sources.iter().filter(|member| group.labels.contains(&member.label)).collect();
-        let paths: Vec<PathBuf> = members.iter().map(|member| member.path.clone()).collect();
-        let of_member = |place: usize, source| Failure::Source { label: members[place].label.clone(), source };
-        let locks = WriteLocks::take(&paths, options).map_err(|(place, error)| of_member(place, error))?;
-        for (place, member) in members.iter().enumerate() {
-            let moment = Moment::fix(&member.path, options).map_err(|error| of_member(place, error))?;
-            cut.moments.insert(member.label.clone(), moment);
-        }
-        cut.leftovers.push(locks.release());
-        cut.done.push(group.name.clone());
-        Ok(())
     }
 
     fn capture<W: std::io::Write>(

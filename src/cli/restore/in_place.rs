@@ -7,7 +7,7 @@ use std::time::Duration;
 use airkeep::bundle::{Kind, PublicCore};
 use airkeep::database::{Comparison, InstallReport, Links, Marker, Others, Way};
 use airkeep::ops::{
-    InPlace, InPlaceReport, Plan, PlannedTarget, Present, Service, SigningKeyPlace, SiteCommand, TargetOutcome, TargetResult,
+    InPlace, InPlaceReport, PlannedTarget, Present, RestorePlan, Service, SigningKeyPlace, SiteCommand, TargetOutcome, TargetResult,
 };
 use airkeep::{Environment, Keyring, Label, TrustedSigners};
 use clap::Args;
@@ -17,7 +17,8 @@ use super::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::{self, Explained};
 use crate::cli::record::RecordArguments;
-use crate::cli::{Report, append_only, backup, gap_text, json, screen, settings};
+use crate::cli::selection::append_only;
+use crate::cli::{Report, backup, gap_text, json, screen, settings};
 
 /// The flags of a restore in place.
 #[derive(Args)]
@@ -104,7 +105,7 @@ impl PlaceArguments {
         request.links = if self.follow_links { Links::Follow } else { Links::Refuse };
         request.omit_safety = self.no_safety_bundle;
         for text in &self.append_only {
-            request.append_only.extend(append_only::parse(text)?);
+            request.append_only.extend(append_only(text)?);
         }
         request.graft = self.graft;
         request.marker.clone_from(&self.marker);
@@ -189,7 +190,7 @@ pub fn failed(report: &InPlaceReport) -> Option<Explained> {
     })
 }
 
-fn plan_text(plan: &Plan, core: &PublicCore, omits_safety: bool) -> String {
+fn plan_text(plan: &RestorePlan, core: &PublicCore, omits_safety: bool) -> String {
     let what = if core.kind == Kind::Safety { ", a SAFETY bundle: what an earlier restore replaced" } else { "" };
     let mut text = format!("bundle    {} of {}, sealed {}{what}\n", core.sequence, core.set.name, core.created_at);
     for target in &plan.targets {
@@ -276,7 +277,7 @@ pub fn outcome_text(report: &InPlaceReport) -> String {
     text
 }
 
-fn plan_json(plan: &Plan, core: &PublicCore, bundle: &Path) -> Map<String, Value> {
+fn plan_json(plan: &RestorePlan, core: &PublicCore, bundle: &Path) -> Map<String, Value> {
     let size_bytes = bundle.metadata().map_or(0, |metadata| metadata.len());
     let json = json!({
         "bundle": json::bundle(bundle, size_bytes, core),

@@ -21,7 +21,7 @@ use crate::vault::identity_in;
 
 /// What a restore in place would do.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct RestorePlan {
     /// The targets, in the order in which they would be replaced.
     pub targets: Vec<PlannedTarget>,
     /// How long targets would be locked, in seconds: an estimate from how fast this run has worked so far.
@@ -66,9 +66,9 @@ pub enum Present {
     Live(Box<SourceFacts>),
 }
 
-impl Plan {
-    pub(super) fn begin(seconds: f64) -> Plan {
-        Plan { targets: Vec::new(), lock_seconds: 0.0, vault: PathBuf::new(), warnings: Vec::new(), seconds }
+impl RestorePlan {
+    pub(super) fn begin(seconds: f64) -> RestorePlan {
+        RestorePlan { targets: Vec::new(), lock_seconds: 0.0, vault: PathBuf::new(), warnings: Vec::new(), seconds }
     }
 }
 
