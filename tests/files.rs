@@ -13,7 +13,7 @@ use airkeep::crypto::Digest;
 use airkeep::ops::OsEntropy;
 use airkeep::{KeyFileKey, Keyring, Label};
 use cli::{Home, is_root};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const HEAD: &str = "vault = 'vault'\n[keys]\nkey-files = ['key']\n[sealing]\ncompression = 'gzip:1'\n[sources.app]\nsqlite = 'app.db'\n";
 
@@ -165,6 +165,29 @@ fn the_vault_the_keys_and_the_databases_are_in_no_set() {
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     let long = format!("schema/deep/{}.sql", "n".repeat(150));
     assert_eq!(paths(&report, "all"), ["airkeep.toml", "config/app.toml", "schema/1.sql", &long]);
+}
+
+#[test]
+fn compare_tells_which_files_differ() {
+    let home = site("[sources.config]\nfiles = 'config/**/*.toml'\n[sources.env]\nenv = '.env'\n");
+    home.write(".env", "A_KEY=one\nPORT=1\n", 0o600);
+    home.succeeds(&["backup"]);
+    assert_eq!(home.json(&["compare", "latest", "--exit-code", "--json"])["same"], true);
+    home.write(".env", "A_KEY=two\nPORT=1\n", 0o600);
+    home.write("config/app.toml", "port = 81\n", 0o640);
+    home.write("config/new.toml", "", 0o640);
+    std::fs::remove_file(home.path("config/sub/more.toml")).unwrap();
+    let files = &home.json(&["compare", "latest", "--json"])["files"];
+    let facts = |set: &Value| (set["added"].clone(), set["removed"].clone(), set["changed"].clone());
+    assert_eq!(facts(&files[0]), (json!(["new.toml"]), json!(["sub/more.toml"]), json!(["app.toml"])));
+    assert_eq!(files[1]["same"], true, "secrets are in no comparison");
+    home.succeeds(&["backup", "config"]);
+    let text = home.succeeds(&["compare", "1", "2"]);
+    assert!(text.contains("file app.toml: changed") && text.contains("source   env: only on the first side"), "{text}");
+    assert_eq!(home.run(["compare", "1", "--label", "config", "--exit-code"]).code, 1);
+    assert_eq!(home.run(["compare", "1", "--label", "env", "--exit-code"]).code, 0);
+    home.refuses(10, "nothing", &["compare", "1", "--label", "nothing"]);
+    home.refuses(2, "'config' is a set of plain files", &["extract", "1", "config", "--to", "x"]);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! `airkeep compare`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use airkeep::database::{Ledger, ObjectChange, RowChanges, Sides, TableChange};
-use airkeep::ops::{Against, Compare, CompareReport, ComparedSource, Facts};
+use airkeep::ops::{Against, Compare, CompareReport, ComparedFiles, ComparedSource, Facts};
 use airkeep::{Keyring, Label, inspect};
 use clap::Args;
 use serde_json::{Value, json};
@@ -22,7 +22,8 @@ use super::{Report, backup, environment, json as objects, reference, screen, set
 /// first side to the second. Tables with the same logical hash are the same; the rows of others are told apart by their primary key, else
 /// by their contents. Two bundles from 'backup --hash-tables' of which the manifests say that all is the same are not read any further.
 ///
-/// Live databases are looked for where airkeep.toml says, else where they were captured. Nothing is written but encrypted scratch.
+/// Live databases are looked for where airkeep.toml says, else where they were captured; plain files where it says. Nothing is written but
+/// encrypted scratch.
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
@@ -65,7 +66,7 @@ impl Arguments {
         let vault = self.vault.as_deref();
         let first = reference::find(&self.first, vault)?;
         let second = match self.second.as_str() {
-            LIVE => Against::Live(places()),
+            LIVE => Against::Live(settings::config().cloned().map(Arc::new)),
             text => Against::Bundle(reference::find(text, vault)?),
         };
         // Nobody should type a passphrase to learn that this is no bundle.
@@ -83,14 +84,10 @@ impl Arguments {
             "second": report.second.as_ref().map(side),
             "same": report.is_same(),
             "sources": report.sources.iter().map(source_object).collect::<Vec<_>>(),
+            "files": report.files.iter().map(files_object).collect::<Vec<_>>(),
         });
         Ok(Report { text: text(&report), json: object.as_object().cloned().unwrap_or_default(), warnings: report.warnings, error })
     }
-}
-
-/// Where the configuration says that live databases are.
-fn places() -> BTreeMap<Label, PathBuf> {
-    settings::config().iter().flat_map(|config| &config.sources).flat_map(|source| source.expand().found).collect()
 }
 
 fn side(facts: &Facts) -> Value {
@@ -112,6 +109,18 @@ fn source_object(source: &ComparedSource) -> Value {
         "migrations": (first != second).then(|| json!({ "first": ledger_object(first.as_ref()), "second": ledger_object(second.as_ref()) })),
         "objects": changes.objects.iter().map(object_change).collect::<Vec<_>>(),
         "tables": changes.tables.iter().map(table_change).collect::<Vec<_>>(),
+    })
+}
+
+fn files_object(files: &ComparedFiles) -> Value {
+    json!({
+        "label": files.label,
+        "sides": sides(files.sides),
+        "same": files.is_same(),
+        "same_files": files.same,
+        "added": files.added,
+        "removed": files.removed,
+        "changed": files.changed,
     })
 }
 
@@ -163,12 +172,35 @@ fn change(object: &ObjectChange) -> &'static str {
 fn text(report: &CompareReport) -> String {
     let name = |facts: &Facts| format!("number {} of {}, {}", facts.core.sequence, facts.core.created_at, facts.path.display());
     let mut text = format!("first    {}\n", screen::escape(&name(&report.first)));
-    let second = report.second.as_ref().map_or("the live databases".to_owned(), name);
+    let second = report.second.as_ref().map_or("what is there now".to_owned(), name);
     let _ = writeln!(text, "second   {}", screen::escape(&second));
     for source in &report.sources {
         source_text(&mut text, source);
     }
+    for files in &report.files {
+        files_text(&mut text, files);
+    }
     text
+}
+
+fn files_text(text: &mut String, files: &ComparedFiles) {
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{}", screen::escape(&format!("{name:<8} {value}")));
+    };
+    let different = files.added.len() + files.removed.len() + files.changed.len();
+    let verdict = match files.sides {
+        Sides::First => "only on the first side".to_owned(),
+        Sides::Second => "only on the second side".to_owned(),
+        Sides::Both if files.is_same() => format!("the same, {}", screen::count(files.same, "file")),
+        Sides::Both => {
+            let verb = if different == 1 { "differs" } else { "differ" };
+            format!("{} {verb}, {} the same", screen::count(different as u64, "file"), screen::grouped(files.same))
+        }
+    };
+    line("source", format!("{}: {verdict}", files.label));
+    for (paths, what) in [(&files.added, "added"), (&files.removed, "removed"), (&files.changed, "changed")] {
+        paths.iter().for_each(|path| line("", format!("file {path}: {what}")));
+    }
 }
 
 fn source_text(text: &mut String, source: &ComparedSource) {

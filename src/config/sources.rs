@@ -8,6 +8,7 @@ pub use sqlite::{Expanded, Location, SqliteConfig};
 
 use super::ConfigError;
 use super::reader::Table;
+use crate::bundle::Label;
 
 /// A table `[sources.<name>]`.
 #[derive(Debug, Clone)]
@@ -36,6 +37,15 @@ impl SourceConfig {
         match &self.kind {
             SourceKind::Sqlite(sqlite) => sqlite.expand(),
             SourceKind::Files(_) => Expanded::default(),
+        }
+    }
+
+    /// The labels of all that is behind it.
+    #[must_use]
+    pub fn labels(&self) -> Vec<Label> {
+        match &self.kind {
+            SourceKind::Sqlite(sqlite) => sqlite.expand().found.into_iter().map(|(label, _)| label).collect(),
+            SourceKind::Files(files) => vec![files.label.clone()],
         }
     }
 

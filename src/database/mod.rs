@@ -64,13 +64,12 @@ pub use marker::{Marker, MarkerError, MarkerFacts, MarkerSyntaxError, mark, try_
 pub use migrations::{Ledger, ledger};
 pub use objects::{ObjectChange, SchemaObject};
 pub use options::{CaptureOptions, PagePreference};
-pub use source::holders_of;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use rusqlite::Connection;
-pub use source::Glance;
+pub use source::{Glance, SIDECARS, holders_of};
 
 use crate::files::{Process, ScratchError};
 

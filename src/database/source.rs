@@ -157,4 +157,4 @@ fn kind_of(found: FileType) -> &'static str {
 }
 
 /// What SQLite adds to the name of a database for the files that it keeps beside it.
-pub(super) const SIDECARS: [&str; 3] = ["-journal", "-wal", "-shm"];
+pub const SIDECARS: [&str; 3] = ["-journal", "-wal", "-shm"];

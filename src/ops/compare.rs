@@ -3,6 +3,8 @@
 //! The quick way is the manifests alone: what has the same schema and the same logical hashes is the same. Only sources for which that is not
 //! known are taken out of the bundles, verified as for a restore in place.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +14,13 @@ use super::in_place::{scratch_in, snapshots};
 use super::progress::{go_on, heed};
 use super::{Environment, Facts, Failure, inspect};
 use crate::bundle::{BundleError, Keyring, Label, Manifest, Source};
+use crate::config::{Config, SourceConfig};
 use crate::database::{
     Access, Capture, CaptureOptions, CheckKind, Compared, Connection, ContentChanges, ContentError, DatabaseError, Image, PagePreference,
     Sides, TableHash, content_changes,
 };
+
+pub use files::ComparedFiles;
 
 /// A request to compare.
 #[derive(Debug, Clone)]
@@ -37,8 +42,8 @@ pub struct Compare {
 pub enum Against {
     /// Another bundle.
     Bundle(PathBuf),
-    /// The live databases: where these places say, else where each was captured.
-    Live(BTreeMap<Label, PathBuf>),
+    /// What is there now: databases where the configuration says, else where each was captured; plain files where it says.
+    Live(Option<Arc<Config>>),
 }
 
 /// In what the two sides differ.
@@ -48,8 +53,10 @@ pub struct CompareReport {
     pub first: Facts,
     /// The second; nothing for live databases.
     pub second: Option<Facts>,
-    /// The sources of either side, by label.
+    /// The databases of either side, by label.
     pub sources: Vec<ComparedSource>,
+    /// The sets of plain files of either side, by label.
+    pub files: Vec<ComparedFiles>,
     /// What somebody should know.
     pub warnings: Vec<String>,
 }
@@ -79,7 +86,7 @@ impl CompareReport {
     /// Whether nothing differs.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        self.sources.iter().all(ComparedSource::is_same)
+        self.sources.iter().all(ComparedSource::is_same) && self.files.iter().all(ComparedFiles::is_same)
     }
 }
 
@@ -95,28 +102,43 @@ impl Compare {
 
     fn compare(&self, ring: &Keyring, environment: &mut Environment) -> Result<CompareReport, Failure> {
         let first = inspect(&self.first, ring)?;
-        let known = manifest_of(&first)?.sources.clone();
-        let (sources, warnings, second) = match &self.second {
+        let known = manifest_of(&first)?.clone();
+        let (sources, files, warnings, second) = match &self.second {
             Against::Bundle(path) => {
                 let second = inspect(path, ring)?;
-                let others = manifest_of(&second)?.sources.clone();
-                (self.bundles(&known, path, &others, ring, environment)?, Vec::new(), Some(second))
+                let others = manifest_of(&second)?.clone();
+                self.require_labels(known.labels().chain(others.labels()))?;
+                let sources = self.bundles(&known.sources, path, &others.sources, ring, environment)?;
+                (sources, files::compare(&known.files, &others.files, &self.labels), Vec::new(), Some(second))
             }
-            Against::Live(places) => {
-                let (sources, warnings) = self.live(manifest_of(&first)?, places, ring, environment)?;
-                (sources, warnings, None)
+            Against::Live(config) => {
+                let (config, mut now, mut warnings) = (config.as_deref(), Vec::new(), Vec::new());
+                let there: Vec<Label> = config.iter().flat_map(|config| &config.sources).flat_map(SourceConfig::labels).collect();
+                self.require_labels(known.labels().chain(&there))?;
+                let (sources, elsewhere) = self.live(&known, config, ring, environment)?;
+                if let Some(config) = config {
+                    (now, warnings) = files::live(config, &self.labels, self.scratch.as_deref(), environment)?;
+                }
+                warnings.extend(elsewhere);
+                (sources, files::compare(&known.files, &now, &self.labels), warnings, None)
             }
         };
         go_on(&environment.progress)?;
-        Ok(CompareReport { first, second, sources, warnings })
+        Ok(CompareReport { first, second, sources, files, warnings })
+    }
+
+    /// A label that neither side knows is a typing error.
+    fn require_labels<'l>(&self, known: impl Iterator<Item = &'l Label>) -> Result<(), Failure> {
+        let known: BTreeSet<&Label> = known.collect();
+        match self.labels.iter().find(|label| !known.contains(label)) {
+            Some(unknown) => Err(Failure::NoLabel { label: unknown.clone(), has: known.iter().map(ToString::to_string).collect() }),
+            None => Ok(()),
+        }
     }
 
     /// The labels that are compared, of those that there are.
-    fn chosen(&self, there: BTreeSet<Label>) -> Result<Vec<Label>, Failure> {
-        if let Some(unknown) = self.labels.iter().find(|label| !there.contains(label)) {
-            return Err(Failure::NoLabel { label: unknown.clone(), has: there.iter().map(ToString::to_string).collect() });
-        }
-        Ok(there.into_iter().filter(|label| self.labels.is_empty() || self.labels.contains(label)).collect())
+    fn chosen(&self, there: BTreeSet<Label>) -> Vec<Label> {
+        there.into_iter().filter(|label| self.labels.is_empty() || self.labels.contains(label)).collect()
     }
 
     fn bundles(
@@ -127,7 +149,7 @@ impl Compare {
         ring: &Keyring,
         environment: &mut Environment,
     ) -> Result<Vec<ComparedSource>, Failure> {
-        let chosen = self.chosen(firsts.iter().chain(seconds).map(|source| source.label.clone()).collect())?;
+        let chosen = self.chosen(firsts.iter().chain(seconds).map(|source| source.label.clone()).collect());
         let pair = |label: &Label| (of(firsts, label), of(seconds, label));
         let is_open = |label: &&Label| matches!(pair(label), (Some(one), Some(other)) if !is_known_to_be_same(one, other));
         let open: Vec<Label> = chosen.iter().filter(is_open).cloned().collect();
@@ -153,14 +175,17 @@ impl Compare {
     fn live(
         &self,
         manifest: &Manifest,
-        places: &BTreeMap<Label, PathBuf>,
+        config: Option<&Config>,
         ring: &Keyring,
         environment: &mut Environment,
     ) -> Result<(Vec<ComparedSource>, Vec<String>), Failure> {
         let sources = &manifest.sources;
+        let places: BTreeMap<Label, PathBuf> =
+            config.iter().flat_map(|config| &config.sources).flat_map(|source| source.expand().found).collect();
         let there = places.iter().filter(|(_, path)| path.exists()).map(|(label, _)| label.clone());
-        let chosen = self.chosen(sources.iter().map(|source| source.label.clone()).chain(there).collect())?;
-        let place = |source: &Source| places.get(&source.label).cloned().unwrap_or_else(|| source.path.clone().into());
+        let chosen = self.chosen(sources.iter().map(|source| source.label.clone()).chain(there).collect());
+        let configured = |source: &Source| config?.place_of(&source.label);
+        let place = |source: &Source| configured(source).unwrap_or_else(|| source.path.clone().into());
         // What cannot be looked at is not gone: reading it tells why.
         let is_here = |label: &&Label| of(sources, label).is_some_and(|source| !matches!(place(source).try_exists(), Ok(false)));
         let here: Vec<Label> = chosen.iter().filter(is_here).cloned().collect();
@@ -181,7 +206,9 @@ impl Compare {
             compared.push(ComparedSource { label, path: Some(path), sides, changes: changes.unwrap_or_default() });
         }
         let (there, here) = (&manifest.host.name, &environment.host.name);
-        let elsewhere = compared.iter().filter(|source| source.sides != Sides::Second && !places.contains_key(&source.label));
+        let elsewhere = compared
+            .iter()
+            .filter(|source| source.sides != Sides::Second && config.is_none_or(|config| config.place_of(&source.label).is_none()));
         let warn = |source: &ComparedSource| format!("{} was captured on '{there}', and this is '{here}'", source.label);
         let warnings = if there == here { Vec::new() } else { elsewhere.map(warn).collect() };
         Ok((compared, warnings))

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::gap::{RowTarget, Sheet};
 use super::progress::{Phase, Watched, go_on, heed};
 use super::recorder::{Note, record, subject};
-use super::restore::SIDECARS;
 use super::verify::{open_bundle, require_signer, unlock_with_manifest};
 use super::verify_database::SCRATCH;
 use super::{Environment, Failure, OsEntropy, SigningKeyPlace};
@@ -21,7 +20,7 @@ use crate::bundle::{
     TrustedSigners, Unlocked, read_front,
 };
 use crate::crypto::Entropy as _;
-use crate::database::{DumpError, Dumped, Image, RowTaker, dump_rows, dump_sql, only_table};
+use crate::database::{DumpError, Dumped, Image, RowTaker, SIDECARS, dump_rows, dump_sql, only_table};
 use crate::files::{FileError, Folder, ScratchSpace, Writeback};
 use crate::journal::{Event, Outcome};
 
@@ -145,6 +144,9 @@ impl Extract {
     }
 
     fn choose(&self, manifest: &Manifest) -> Result<Source, Failure> {
+        if manifest.files.iter().any(|set| set.label == self.label) {
+            return Err(Failure::OnlyInto { label: self.label.clone() });
+        }
         manifest.sources.iter().find(|source| source.label == self.label).cloned().ok_or_else(|| Failure::NoLabel {
             label: self.label.clone(),
             has: manifest.sources.iter().map(|source| source.label.to_string()).collect(),

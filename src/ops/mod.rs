@@ -40,7 +40,7 @@ pub use audit::{Audit, AuditReport, journal_of};
 pub use backup::{Backup, BackupReport, SourceGroup, SourceSpec};
 pub use backup_plan::{BackupPlan, PlannedSource};
 pub use command::{CommandFailure, Service, SiteCommand};
-pub use compare::{Against, Compare, CompareReport, ComparedSource};
+pub use compare::{Against, Compare, CompareReport, ComparedFiles, ComparedSource};
 pub use continuity::{AppendOnly, TableHistory, TableRecord, table_histories};
 pub use environment::{Environment, OsEntropy, age_seconds, utc};
 pub use extract::{Extract, ExtractFormat, ExtractReport};

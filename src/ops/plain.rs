@@ -76,7 +76,7 @@ pub enum FilesFault {
 
 impl FileSource {
     /// Finds and reads the files.
-    fn gather(
+    pub(super) fn gather(
         &self,
         apart: &Apart,
         space: &ScratchSpace,

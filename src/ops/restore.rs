@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use super::command::check;
 use super::progress::{Phase, Watched, go_on, heed};
 use super::recorder::{Note, record, subject};
-use super::verify::open_bundle;
+use super::verify::{open_bundle, require_signer, unlock_with_manifest};
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
-    BundleError, Examination, FileSet, Finding, Keyring, Label, Level, Manifest, Medium as _, Outcome, PublicCore, Source, TrustedSigners,
-    read_front, unlock,
+    Examination, FileSet, Finding, Keyring, Label, Level, Manifest, Medium as _, Outcome, PublicCore, Source, TrustedSigners, read_front,
 };
 use crate::config::Config;
 use crate::files::Folder;
@@ -29,8 +28,6 @@ use staging::{Chosen, Content, Staging, StagingError};
 use target::Target;
 
 const MANIFEST: &str = "manifest.json";
-/// Files that SQLite would replay into a database of the same name.
-pub(super) const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A request to restore into a folder.
 #[derive(Debug, Clone)]
@@ -146,10 +143,7 @@ impl Restore {
         let medium = Watched::new(&file, &progress);
         let phase = Phase::begin(&progress, "restoring", medium.length().ok());
         let mut front = read_front(&medium).map_err(failure)?;
-        let mut unlocked = unlock(&medium, &front, ring).map_err(failure)?;
-        let Some(manifest) = unlocked.manifest().cloned() else {
-            return Err(failure(unlocked.into_manifest().map_or_else(|error| error, |_| BundleError::WorkerLost)));
-        };
+        let (mut unlocked, manifest) = unlock_with_manifest(&self.bundle, &medium, &front, ring)?;
         progress.note(&format!("opened '{}'", self.bundle.display()));
         let chosen = self.choose(&manifest)?;
         self.intend(&front.core, &chosen, environment);
@@ -161,10 +155,7 @@ impl Restore {
             StagingError::Bundle(source) => failure(source),
         })?;
         let staged = sink.staged;
-        let verdict = self.signers.judge(&front.core, outcome.is_signed);
-        if !self.signers.is_empty() && !self.signers.accepts(verdict) {
-            return Err(Failure::WrongSigner { path: self.bundle.clone(), signer: front.core.signer });
-        }
+        require_signer(&self.bundle, &self.signers, &front.core, outcome.is_signed)?;
         let is_whole = |content: &Content| staged.iter().any(|file| file.content == *content);
         let (whole, hurt) = chosen.divide(&is_whole);
         if !outcome.findings.is_empty() && (!self.accept_damage || whole.is_empty()) {

@@ -5,8 +5,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::database::SIDECARS;
 use crate::ops::Backup;
-use crate::ops::restore::SIDECARS;
 
 /// What no set of files takes: the vault, and databases that are captured by themselves.
 pub(in crate::ops) struct Apart {

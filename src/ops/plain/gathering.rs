@@ -13,11 +13,11 @@ use crate::ops::{Failure, git};
 use crate::plain::{Found, FoundFile, PlainFile, PlainFileError, content_of};
 
 /// An archive that waits to be sealed, and what the manifest will say of it but for its digest.
-pub(super) struct GatheredFiles {
+pub(in crate::ops) struct GatheredFiles {
     pub(super) archive: Scratch,
-    pub(super) set: FileSet,
+    pub(in crate::ops) set: FileSet,
     pub(super) warnings: Vec<String>,
-    pub(super) shortfalls: Vec<String>,
+    pub(in crate::ops) shortfalls: Vec<String>,
 }
 
 /// An archive that grows.
@@ -54,6 +54,9 @@ impl<'s> Gathering<'s> {
     }
 
     pub(super) fn take(&mut self, found: &FoundFile, progress: &dyn Progress) -> Result<(), Trouble> {
+        if self.source.selection.redaction.is_some() && found.size_bytes > ENV_MAX_BYTES {
+            return Err(not_env(found, TOO_LARGE));
+        }
         let file = content_of(self.source.selection.patterns.folder(), found, self.space)?;
         progress.advance(file.content.len());
         if file.was_changed {
@@ -127,13 +130,16 @@ impl<'s> Gathering<'s> {
 }
 
 fn text_of(found: &FoundFile, content: &Scratch) -> Result<String, Trouble> {
-    let not_env = |why| Trouble::File(FilesFault::NotEnv { name: found.path.display().to_string(), why });
     if content.len() > ENV_MAX_BYTES {
-        return Err(not_env("larger than 1 MiB"));
+        return Err(not_env(found, TOO_LARGE));
     }
     let mut bytes = vec![0; content.len() as usize];
     content.read_at(0, &mut bytes).map_err(Trouble::Scratch)?;
-    String::from_utf8(bytes).map_err(|_| not_env("not text"))
+    String::from_utf8(bytes).map_err(|_| not_env(found, "not text"))
+}
+
+fn not_env(found: &FoundFile, why: &'static str) -> Trouble {
+    Trouble::File(FilesFault::NotEnv { name: found.path.display().to_string(), why })
 }
 
 fn is_env(name: &str) -> bool {
@@ -179,4 +185,6 @@ impl Read for Reading<'_> {
 
 /// Header, padding, and a name that is too long for the header.
 const TAR_OVERHEAD_BYTES: u64 = 2560;
+/// So small that the text with its secrets stays in memory.
 const ENV_MAX_BYTES: u64 = 1 << 20;
+const TOO_LARGE: &str = "larger than 1 MiB";

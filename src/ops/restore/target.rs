@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::MANIFEST;
 use super::staging::{Chosen, Content, Staged};
 use super::unpack::unpack;
-use super::{MANIFEST, SIDECARS};
 use crate::bundle::{FileSet, Label};
 use crate::crypto::Entropy;
+use crate::database::SIDECARS;
 use crate::files::{FileError, Folder, make_private_folder};
 use crate::ops::Failure;
 
