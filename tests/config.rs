@@ -158,12 +158,15 @@ fn a_backup_without_a_word_takes_all_and_words_choose() {
     assert_eq!(labels(&[]), ["main", "tenants/acme", "tenants/beta"]);
     assert_eq!(labels(&["tenants/*"]), ["tenants/acme", "tenants/beta"]);
     assert_eq!(labels(&["tenants/beta", "main"]), ["main", "tenants/beta"]);
+    assert_eq!(labels(&["tenants/b*", "m?in"]), ["main", "tenants/beta"]);
     assert_eq!(labels(&["data/main.db"]), ["main"], "the name of a file is a file");
     assert_eq!(home.json(&["audit", "continuity", "--json"])["tables"].as_array().unwrap().len(), 1, "the audit table is watched");
     let mut below = home.airkeep(["list", "--json"]);
     let run = cli::finish(below.current_dir(home.path("data/tenants")));
     assert_eq!(run.code, 0, "found upward: {}", run.stderr);
-    home.refuses(10, "database 'tenants/gamma' does not exist", &["backup", "tenants/gamma"]);
+    home.refuses(10, "'tenants/gamma' is neither a source of airkeep.toml nor a file", &["backup", "main", "tenants/gamma"]);
+    home.database("else.db");
+    assert_eq!(labels(&["main", "other=else.db"]), ["other", "main"], "words of both kinds");
 }
 
 #[test]

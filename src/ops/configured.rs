@@ -6,6 +6,7 @@ use super::{AppendOnly, Backup, Failure, FileSource, SigningKeyPlace, SourceGrou
 use crate::bundle::Label;
 use crate::config::{Config, Expanded, FilesConfig, SourceConfig, SourceKind, SqliteConfig};
 use crate::database::CheckKind;
+use crate::plain::label_fits;
 
 impl Backup {
     /// All that a configuration names, sealed as it says; with what is missing of sources that are not required. Collecting keys, running
@@ -33,14 +34,14 @@ impl Backup {
         Ok((backup, missing))
     }
 
-    /// Adds the sources of a configuration: all, or those of these labels and patterns (`tenants/acme`, `tenants/*`). Gives what is missing of
+    /// Adds the sources of a configuration: all, or those of these labels and patterns (`tenants/acme`, `tenants/*`, `ma*`). Gives what is missing of
     /// sources that are not required.
     ///
     /// # Errors
     /// [`Failure::NoSource`] if a source is missing that is required, [`Failure::AppendOnly`].
     pub fn add_configured(&mut self, config: &Config, named: &[String]) -> Result<Vec<String>, Failure> {
         let is_named = |source: &SourceConfig, label: &Label| {
-            named.is_empty() || named.iter().any(|text| *text == source.name || text == label.as_str())
+            named.is_empty() || named.iter().any(|text| *text == source.name || label_fits(label.as_str(), text))
         };
         let keys = &config.keys;
         // A bundle that holds the key that opens it would only lead somebody to keep it there.

@@ -9,6 +9,6 @@ mod read;
 mod redact;
 
 pub use find::{Found, FoundFile, Selection};
-pub use patterns::Patterns;
+pub use patterns::{Patterns, label_fits};
 pub use read::{PlainFile, PlainFileError, content_of};
 pub use redact::{REDACTED, Redacted, Redaction};

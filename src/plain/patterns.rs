@@ -65,6 +65,12 @@ impl Patterns {
     }
 }
 
+/// Whether a label fits a pattern, in which `*` and `?` stand for parts of a name, and not for the `/` in front of a tenant's.
+#[must_use]
+pub fn label_fits(label: &str, pattern: &str) -> bool {
+    label == pattern || Pattern::new(pattern).is_ok_and(|pattern| pattern.matches_with(label, OPTIONS))
+}
+
 fn absolute(base: &str, text: &str) -> Result<String, String> {
     if text.split('/').any(|part| part == "..") {
         return Err(format!("'{text}' leads upward with '..'"));
@@ -133,6 +139,23 @@ mod tests {
     fn signs_in_the_name_of_the_folder_stand_for_themselves() {
         let patterns = Patterns::parse(Path::new("/srv/[x]*/app"), &["a/*".to_owned()], &[]).unwrap();
         assert_eq!(patterns.folder(), Path::new("/srv/[x]*/app/a"));
+    }
+
+    #[test]
+    fn labels_fit_patterns() {
+        for (label, pattern, fits) in [
+            ("main", "main", true),
+            ("main", "ma*", true),
+            ("main", "*", true),
+            ("tenants/acme", "*", false),
+            ("tenants/acme", "tenants/*", true),
+            ("tenants/acme", "tenants/a*", true),
+            ("tenants/acme", "tenants/b*", false),
+            ("tenants/acme", "**", true),
+            ("main", "[", false),
+        ] {
+            assert_eq!(label_fits(label, pattern), fits, "{label} {pattern}");
+        }
     }
 
     #[test]
