@@ -67,7 +67,7 @@ fn it_ends_as_the_backup_would() {
     assert!(plan["sources"][2]["problem"].as_str().unwrap().contains("does not exist") && plan["sources"][2]["size_bytes"].is_null());
     for (arguments, code, words) in [
         (&["late"][..], 10, "no source could be captured"),
-        (&["nowhere.db"], 10, "does not exist"),
+        (&["nowhere.db"], 10, "is neither a source of airkeep.toml nor a file"),
         (&["airkeep.toml"], 14, "is not an SQLite database"),
         (&["live.db", "LIVE=live.db"], 2, "label 'LIVE' is not allowed"),
         (&["live.db", "live=audit.db"], 2, "live"),
