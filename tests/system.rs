@@ -192,3 +192,17 @@ fn plain_files_are_not_put_in_place() {
     assert!(run.code == 0 && run.stderr.contains("plain files are in the bundle, too, and are not put in place: config"), "{}", run.stderr);
     home.refuses(2, "'config' is a set of plain files, which is not a database", &["restore", "latest", "config", "--in-place", "--force"]);
 }
+
+#[test]
+fn guard_without_a_word_guards_all_of_it() {
+    let home = system("");
+    home.succeeds(&["backup"]);
+    let ruin = "for name in main tenants/acme tenants/beta; do printf ruined > data/$name.db; done; exit 7";
+    let run = home.run(["guard", "--", "sh", "-c", ruin]);
+    assert_eq!(run.code, 7, "{}", run.stderr);
+    home.json(&["compare", "1", "--exit-code", "--json"]);
+    let run = home.run(["guard", "--db", "tenants/*", "--", "sh", "-c", "exit 7"]);
+    assert!(run.code == 7 && !run.stdout.contains("main"), "{}{}", run.stdout, run.stderr);
+    std::fs::remove_file(home.path("airkeep.toml")).unwrap();
+    assert_eq!(home.run(["guard", "--", "true"]).code, 2);
+}

@@ -21,7 +21,7 @@ use super::record::RecordArguments;
 use super::restore::{failed_target, outcome_of, warnings_of};
 use super::selection::append_only;
 use super::signers::SigningKeyArguments;
-use super::{Report, backup, json, screen};
+use super::{Report, backup, json, screen, selection, settings};
 use child::Ended;
 
 /// Back up databases, run a command, and put them back if it fails
@@ -35,7 +35,7 @@ use child::Ended;
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
-    /// A database that is guarded, with the label it gets in the bundle
+    /// A database that is guarded, with the label it gets in the bundle, or a source of airkeep.toml (default: all of these)
     #[arg(long, required = true, value_name = "[LABEL=]DATABASE")]
     db: Vec<OsString>,
     /// The command and its arguments, behind '--'
@@ -88,9 +88,10 @@ impl Arguments {
         // A typing error should cost nothing.
         let program = child::find(&self.command[0])?;
         let own = |error: Explained| Explained { exit: Exit::Guard, ..error };
-        let guard = self.guard().map_err(own)?;
+        let (guard, missing) = self.guard().map_err(own)?;
         let ring = self.keys.ring(Purpose::Seal).map_err(own)?;
         let mut environment = self.record.environment();
+        environment.shortfalls.extend(missing);
         let mut ended = None;
         let report = guard.run(ring, &mut environment, || {
             screen::print_error(&format!("airkeep: running {}\n", screen::escape(&self.command[0].to_string_lossy())));
@@ -104,9 +105,11 @@ impl Arguments {
         Ok(render(&report, &ended, environment))
     }
 
-    fn guard(&self) -> Result<Guard, Explained> {
-        let sources = self.db.iter().map(|text| backup::source(text)).collect::<Result<Vec<_>, _>>()?;
-        let mut backup = Backup::new(sources, &self.vault);
+    /// What is guarded, and what is missing of it.
+    fn guard(&self) -> Result<(Guard, Vec<String>), Explained> {
+        let mut backup = Backup::new(Vec::new(), &self.vault);
+        let missing = selection::choose(&mut backup, &self.db, settings::config())?;
+        backup.set = settings::config().and_then(|config| config.set.clone());
         backup.marking.clone_from(&self.marking);
         backup.compression = self.compression;
         backup.busy_timeout = self.busy_timeout;
@@ -119,7 +122,7 @@ impl Arguments {
         for text in &self.append_only {
             guard.append_only.extend(append_only(text)?);
         }
-        Ok(guard)
+        Ok((guard, missing))
     }
 }
 

@@ -49,7 +49,9 @@ pub fn apply(command: Command, config: &Config) -> Command {
     match config.sources.is_empty() {
         true => command,
         // Without a database named, all of the configuration is meant.
-        false => command.mut_subcommand("backup", |backup| backup.mut_arg("databases", |argument| argument.required(false))),
+        false => command
+            .mut_subcommand("backup", |backup| backup.mut_arg("databases", |argument| argument.required(false)))
+            .mut_subcommand("guard", |guard| guard.mut_arg("db", |argument| argument.required(false))),
     }
 }
 
