@@ -14,7 +14,7 @@ use super::explain::Explained;
 use super::keys::{self, KeyArguments, OldPassphraseArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::SigningKeyArguments;
-use super::{Report, backup, settings};
+use super::{Report, backup, selection, settings};
 
 /// Adopt backups that other programs made, in a bundle of the kind 'imported'
 ///
@@ -141,7 +141,7 @@ pub fn origin(imported: &Imported) -> String {
 
 fn labelled(text: &OsString) -> Result<OldBackup, Explained> {
     let has_label = text.as_encoded_bytes().contains(&b'=');
-    let found = backup::source(text)?;
+    let found = selection::source(text)?;
     match has_label && found.path.as_os_str() != text {
         true => Ok(OldBackup { path: found.path, label: Some(found.label) }),
         false => {

@@ -16,5 +16,5 @@ pub use private::{
     FolderFault, FolderLock, check_private_folder, lock_file, lock_folder, make_private_folder, make_private_folders, read_secret_file,
     require_trusted_file,
 };
-pub use scratch::{DEFAULT_MEMORY_LIMIT_BYTES, Scratch, ScratchError, ScratchSpace};
+pub use scratch::{DEFAULT_MEMORY_LIMIT_BYTES, Scratch, ScratchError, ScratchReader, ScratchSpace};
 pub use writeback::Writeback;

@@ -139,6 +139,12 @@ impl Scratch {
         Ok(count)
     }
 
+    /// Reads it from its beginning.
+    #[must_use]
+    pub fn reader(&self) -> ScratchReader<'_> {
+        ScratchReader { scratch: self, offset: 0 }
+    }
+
     /// Writes all bytes at an offset, growing the file where needed.
     ///
     /// # Errors
@@ -189,6 +195,21 @@ impl Scratch {
         file.write_at(0, bytes).map_err(|source| self.space.failed("write scratch in", source))?;
         self.storage = Storage::Disk(Box::new(file));
         Ok(())
+    }
+}
+
+/// A scratch file that is read from its beginning.
+#[derive(Debug)]
+pub struct ScratchReader<'s> {
+    scratch: &'s Scratch,
+    offset: u64,
+}
+
+impl io::Read for ScratchReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.scratch.read_at(self.offset, buffer).map_err(io::Error::other)?;
+        self.offset += count as u64;
+        Ok(count)
     }
 }
 

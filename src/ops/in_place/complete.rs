@@ -1,7 +1,7 @@
 //! Making the image complete before it is installed: lost rows that go back (graft), the row that says so (marker), and a check of both.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 use std::sync::Arc;
 
 use super::gap::FoundGap;
@@ -14,7 +14,6 @@ use crate::database::{
     Access, CheckKind, DatabaseError, GraftError, MarkerError, MarkerFacts, Verdict, can_graft, check_until, graft, mark, sequences_of,
     try_marker,
 };
-use crate::files::Scratch;
 use crate::ops::{Environment, Failure};
 
 impl Prepared {
@@ -70,7 +69,7 @@ impl Prepared {
                 require_read(&target.gap.record).map_err(refused)?;
                 let sequences =
                     target.installation.present().map_or(Ok(Vec::new()), sequences_of).map_err(|error| refused(error.into()))?;
-                let mut capsule = BufReader::with_capacity(256 << 10, Lines { scratch: &target.gap.capsule, offset: 0 });
+                let mut capsule = BufReader::with_capacity(256 << 10, target.gap.capsule.reader());
                 let grafted = graft(&target.ready.image, &target.gap.tables, &mut capsule, &sequences, &cancelled).map_err(refused)?;
                 for table in &mut target.gap.record.tables {
                     let found = grafted.iter().find(|grafted| grafted.table == table.table);
@@ -149,18 +148,4 @@ fn require_read(gap: &SourceGap) -> Result<(), GraftError> {
     };
     let table = gap.tables.first().map_or_else(|| "?".to_owned(), |table| table.table.clone());
     Err(GraftError::Refused { table, why: why.to_owned() })
-}
-
-/// The capsule, read from its beginning.
-struct Lines<'s> {
-    scratch: &'s Scratch,
-    offset: u64,
-}
-
-impl Read for Lines<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.scratch.read_at(self.offset, buffer).map_err(io::Error::other)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
 }

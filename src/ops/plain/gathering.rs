@@ -1,6 +1,6 @@
 //! An archive that grows file by file in scratch, and what the manifest will say of it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
 
 use super::{FileSource, FilesFault};
@@ -65,7 +65,7 @@ impl<'s> Gathering<'s> {
         let modified = file.modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (mut record, redacted) = self.record(found, &file)?;
         let added = match redacted {
-            None => self.archive.add(&record.path, file.content.len(), file.mode, modified, Reading { scratch: &file.content, offset: 0 }),
+            None => self.archive.add(&record.path, file.content.len(), file.mode, modified, file.content.reader()),
             Some(text) => {
                 record.size_bytes = text.len() as u64;
                 record.sha256 = Digest::of(text.as_bytes());
@@ -166,20 +166,6 @@ impl Write for Growing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Reads scratch from its beginning.
-struct Reading<'s> {
-    scratch: &'s Scratch,
-    offset: u64,
-}
-
-impl Read for Reading<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.scratch.read_at(self.offset, buffer).map_err(io::Error::other)?;
-        self.offset += count as u64;
-        Ok(count)
     }
 }
 
