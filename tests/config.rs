@@ -190,6 +190,23 @@ fn what_is_not_required_may_be_missing_and_is_told() {
 }
 
 #[test]
+fn a_watched_table_that_is_gone_or_out_of_reach_stops_no_backup() {
+    let home = system("[sources.late]\nsqlite = 'data/late.db'\nappend-only = 'hooks'\n");
+    let run = home.run(["backup"]);
+    assert!(run.code == 3 && run.stderr.contains("source 'late' is not in this bundle"), "{}", run.stderr);
+    let late = Connection::open(home.path("data/late.db")).unwrap();
+    late.execute_batch("CREATE TABLE other(x)").unwrap();
+    home.refuses(10, "no source 'late' has a table 'hooks'", &["backup"]);
+    late.execute_batch("CREATE TABLE hooks(id INTEGER PRIMARY KEY); INSERT INTO hooks VALUES(1)").unwrap();
+    home.succeeds(&["backup"]);
+    late.execute_batch("ALTER TABLE hooks RENAME TO hooks_2").unwrap();
+    let run = home.run(["backup"]);
+    assert!(run.code == 3 && run.stderr.contains("the table with the 1 rows that backup 2 sealed is gone"), "{}", run.stderr);
+    // Told once; from then on it is not missed again.
+    assert_eq!(home.run(["backup"]).code, 0);
+}
+
+#[test]
 fn a_group_is_cut_without_members_that_are_missing_and_not_required() {
     let home = system("[sources.one]\nsqlite = 'data/one.db'\ngroup = 'g'\n[sources.late]\nsqlite = 'data/late.db'\ngroup = 'g'\n");
     drop(home.database("data/one.db"));

@@ -206,3 +206,38 @@ fn guard_without_a_word_guards_all_of_it() {
     std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     assert_eq!(home.run(["guard", "--", "true"]).code, 2);
 }
+
+#[test]
+fn what_is_hardly_the_same_database_is_not_replaced_unless_that_is_meant() {
+    let home = system("");
+    Connection::open(home.path("data/main.db")).unwrap().execute_batch("CREATE TABLE own(x)").unwrap();
+    home.succeeds(&["backup"]);
+    let strange = Connection::open(home.path("strange.db")).unwrap();
+    strange.execute_batch("CREATE TABLE other(x); INSERT INTO other VALUES(1)").unwrap();
+    drop(strange);
+    let onto = |target: &'static str| ["restore", "latest", "main", "--onto", target, "--force"];
+    home.refuses(2, "it has no table that the snapshot has", &onto("strange.db"));
+    home.refuses(2, "it is the place of 'tenants/acme' in airkeep.toml", &onto("data/tenants/acme.db"));
+    home.succeeds(&[&onto("strange.db")[..], &["--accept-other"]].concat());
+    // Of another set, and adopted: told before anybody agrees.
+    home.succeeds(&["import", "--as", "main=data/main.db", "--vault", "old"]);
+    let bundle = home.json(&["list", "--vault", "old", "--json"])["bundles"][0]["file"].as_str().unwrap().to_owned();
+    let run = home.run(["restore", &format!("old/{bundle}"), "--in-place", "--dry-run", "--vault", "vault"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for words in ["the bundle is of the set '", "main was adopted from 'main.db', for which nobody's key vouches"] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+    assert!(run.stdout.contains("then: 'main' out of a file of "), "{}", run.stdout);
+    std::fs::remove_file(home.path("airkeep.toml")).unwrap();
+    let restore = ["restore", &format!("old/{bundle}"), "--in-place", "--dry-run", "--vault", "vault", "--key-file", "key"];
+    home.refuses(2, "'main' was adopted from 'main.db', and where it belongs is not known", &restore);
+}
+
+#[test]
+fn the_plan_names_the_commands_that_will_run() {
+    let home = system("check = ['./check', '{path}']\n");
+    home.succeeds(&["backup"]);
+    let plan =
+        home.succeeds(&["restore", "latest", "main", "--in-place", "--dry-run", "--stop-with", "systemctl stop x", "--start-with", "true"]);
+    assert!(plan.contains("stop      systemctl stop x\ncheck     ./check {path}\nstart     true\n"), "{plan}");
+}

@@ -67,6 +67,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::AppendOnly { source: AppendOnlyFault::NoTable { .. } } => Some("expected [LABEL:]TABLE or FILE.json"),
         Failure::AppendOnly { .. } => Some("it holds a JSON array of names, or of objects with \"table\""),
         Failure::OnlyInto { .. } => Some("restore it into a folder: --to DIR"),
+        Failure::NoPlace { .. } => Some("name the file: --onto FILE, or name its source in airkeep.toml"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
         Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
@@ -74,7 +75,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")
         }
         Failure::Damaged { .. } => Some("try another copy; the database itself is whole, and --accept-damage restores it all the same"),
-        Failure::NoTable { .. } => Some("check the name given with --append-only; [LABEL:]TABLE"),
+        Failure::NoTable { .. } => Some("check the name given with --append-only ([LABEL:]TABLE), or 'append-only' in airkeep.toml"),
         Failure::NoBundle { .. } | Failure::NoLabel { .. } | Failure::Cancelled => None,
         Failure::EmptyVault { .. } => Some("make a bundle with 'airkeep backup'"),
         Failure::NoKey { .. } => Some("give --passphrase-file, --key-file or AIRKEEP_PASSPHRASE; level 0 needs no key"),
@@ -263,6 +264,14 @@ pub fn finding(finding: &Finding) -> String {
     match finding.damage.source() {
         Some(source) => format!("{}: {source}", finding.damage),
         None => finding.damage.to_string(),
+    }
+}
+
+/// Which moment a snapshot shows: of an old backup that was adopted the file's own time is what is known.
+pub fn moment(source: &Source) -> String {
+    match &source.imported {
+        Some(imported) => format!("out of a file of {}", imported.modified_at),
+        None => format!("as of {}", source.captured_at),
     }
 }
 

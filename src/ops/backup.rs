@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::continuity::{AppendOnly, TableRecord, breaks, records_of, table_histories};
+use super::continuity::{AppendOnly, TableHistory, TableRecord, breaks, records_of, table_histories};
 use super::progress::{go_on, heed};
 use super::record::backup_details;
 use super::recorder::{Note, chain, record, resolve_pending, subject};
@@ -248,7 +248,7 @@ impl Backup {
         let SealedBundle { sealed, manifest, found, warnings: of_sources } = sealer.seal(&new, environment)?;
         warnings.extend(of_sources);
         let watched = records_of(&manifest, &found);
-        self.check_append_only(&watched)?;
+        self.check_append_only(&manifest, &watched, &histories)?;
         progress.note(&format!("sealed {} bytes in {} frames", sealed.size_bytes, sealed.frames));
         new.sync()?;
         progress.note("synced");
@@ -280,13 +280,21 @@ impl Backup {
         Ok(report)
     }
 
-    /// A typing error in the name of a table must not leave it unwatched.
-    fn check_append_only(&self, watched: &[TableRecord]) -> Result<(), Failure> {
-        let is_there = |declared: &&AppendOnly| {
-            let is_label = |record: &TableRecord| declared.label.as_ref().is_none_or(|label| *label == record.label);
-            watched.iter().any(|record| is_label(record) && record.table.eq_ignore_ascii_case(&declared.table))
+    /// A typing error in the name of a table must not leave it unwatched. A table that was watched before and is gone is no such error, and neither
+    /// is one of a source that is not in this bundle: both are told as what they are.
+    fn check_append_only(&self, manifest: &Manifest, watched: &[TableRecord], histories: &[TableHistory]) -> Result<(), Failure> {
+        let is_known = |declared: &&AppendOnly| {
+            let fits = |label: &Label, table: &str| {
+                declared.label.as_ref().is_none_or(|of| of == label) && table.eq_ignore_ascii_case(&declared.table)
+            };
+            watched.iter().any(|record| fits(&record.label, &record.table))
+                || histories.iter().any(|history| fits(&history.label, &history.table))
         };
-        match self.append_only.iter().find(|declared| !is_there(declared)) {
+        let is_here = |declared: &&AppendOnly| {
+            let is_missing = |label: &Label| self.optional.contains(label) && !manifest.labels().any(|sealed| sealed == label);
+            !declared.label.as_ref().is_some_and(is_missing)
+        };
+        match self.append_only.iter().filter(is_here).find(|declared| !is_known(declared)) {
             Some(declared) => Err(Failure::NoTable { label: declared.label.clone(), table: declared.table.clone() }),
             None => Ok(()),
         }

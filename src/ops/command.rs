@@ -71,6 +71,12 @@ impl SiteCommand {
     }
 }
 
+impl std::fmt::Display for SiteCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words.join(" "))
+    }
+}
+
 /// Runs the application's own check of a restored database, where the configuration has one; what it finds is a shortfall, since the
 /// database is restored.
 pub(super) fn check(config: Option<&Config>, label: &Label, path: &Path, environment: &mut Environment) {

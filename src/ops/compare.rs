@@ -185,9 +185,11 @@ impl Compare {
         let there = places.iter().filter(|(_, path)| path.exists()).map(|(label, _)| label.clone());
         let chosen = self.chosen(sources.iter().map(|source| source.label.clone()).chain(there).collect());
         let configured = |source: &Source| config?.place_of(&source.label);
-        let place = |source: &Source| configured(source).unwrap_or_else(|| source.path.clone().into());
+        // An old backup that was adopted tells where that file was, and not where a database is.
+        let captured = |source: &Source| source.imported.is_none().then(|| PathBuf::from(&source.path));
+        let place = |source: &Source| configured(source).or_else(|| captured(source));
         // What cannot be looked at is not gone: reading it tells why.
-        let is_here = |label: &&Label| of(sources, label).is_some_and(|source| !matches!(place(source).try_exists(), Ok(false)));
+        let is_here = |label: &&Label| of(sources, label).and_then(place).is_some_and(|path| !matches!(path.try_exists(), Ok(false)));
         let here: Vec<Label> = chosen.iter().filter(is_here).cloned().collect();
         let images = self.take(&self.first, &here, ring, environment)?;
         let mut compared = Vec::new();
@@ -198,12 +200,12 @@ impl Compare {
                 continue;
             };
             let path = place(source);
-            let changes = match image_of(&images, &label) {
-                Some(image) => self.live_changes(image, &path, environment)?,
-                None => None,
+            let changes = match (image_of(&images, &label), &path) {
+                (Some(image), Some(path)) => self.live_changes(image, path, environment)?,
+                _ => None,
             };
             let sides = if changes.is_some() { Sides::Both } else { Sides::First };
-            compared.push(ComparedSource { label, path: Some(path), sides, changes: changes.unwrap_or_default() });
+            compared.push(ComparedSource { label, path, sides, changes: changes.unwrap_or_default() });
         }
         let (there, here) = (&manifest.host.name, &environment.host.name);
         let elsewhere = compared

@@ -44,6 +44,14 @@ pub enum Failure {
         /// Its label.
         label: Label,
     },
+    /// An old backup that was adopted does not tell where its database belongs.
+    #[error("'{label}' was adopted from '{file}', and where it belongs is not known")]
+    NoPlace {
+        /// Its label.
+        label: Label,
+        /// The name of the old backup.
+        file: String,
+    },
     /// A snapshot is not what the configuration demands.
     #[error("the snapshot of '{label}' is not what airkeep.toml demands: {what}")]
     Unmet {

@@ -123,12 +123,27 @@ impl PlaceArguments {
         Ok(request)
     }
 
+    /// The site's commands that will run, in their order.
+    fn commands_text(&self, plan: &RestorePlan) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, words: &str| {
+            let _ = writeln!(text, "{name:<10}{}", screen::escape(words));
+        };
+        self.stop_with.iter().for_each(|stop| row("stop", &stop.to_string()));
+        for target in &plan.targets {
+            let check = settings::config().and_then(|config| config.database_of(&target.source.label)?.check.as_ref());
+            check.into_iter().for_each(|check| row("check", &check.join(" ")));
+        }
+        self.start_with.iter().for_each(|start| row("start", &start.to_string()));
+        text
+    }
+
     /// Shows the plan, asks, and replaces.
     pub fn run(&self, request: InPlace, ring: Keyring, record: &RecordArguments) -> Result<Report, Explained> {
         let mut environment = record.environment();
         let bundle = request.bundle.clone();
         let prepared = request.prepare(&ring, &mut environment)?;
-        let plan = plan_text(prepared.plan(), prepared.core(), self.no_safety_bundle);
+        let plan = plan_text(prepared.plan(), prepared.core(), self.no_safety_bundle) + &self.commands_text(prepared.plan());
         if self.dry_run {
             let json = plan_json(prepared.plan(), prepared.core(), &bundle);
             return Ok(Report { text: plan, json, warnings: prepared.plan().warnings.clone(), error: None });
@@ -198,8 +213,12 @@ fn plan_text(plan: &RestorePlan, core: &PublicCore, omits_safety: bool) -> Strin
         let _ = writeln!(text, "replace   {path}");
         let _ = writeln!(text, "          now: {}", present(&target.present));
         let source = &target.source;
-        let _ = writeln!(text, "          then: '{}' as of {}, {}", source.label, source.captured_at, screen::size(source.size_bytes));
-        let _ = writeln!(text, "          {}", way_words(target.way));
+        let _ = writeln!(text, "          then: '{}' {}, {}", source.label, explain::moment(source), screen::size(source.size_bytes));
+        if !target.holders.is_empty() {
+            let holders: Vec<String> = target.holders.iter().map(|process| format!("{} ({})", process.pid, process.name)).collect();
+            let _ = writeln!(text, "          open in {}", screen::escape(&holders.join(", ")));
+        }
+        let _ = writeln!(text, "          {}", way_words(target));
         match &target.gap {
             Some(gap) => text.push_str(&gap_text::lines(&source.label, gap, "lose")),
             None => text.push_str("lose      to be found out under the lock\n"),
@@ -236,8 +255,9 @@ fn present(present: &Present) -> String {
     }
 }
 
-fn way_words(way: Way) -> &'static str {
-    match way {
+fn way_words(target: &PlannedTarget) -> &'static str {
+    match target.way {
+        Way::Replace if matches!(target.present, Present::Missing) => "by a new file, of the folder's owner, mode 600",
         Way::Exclusive => "exclusively: nobody else can use it meanwhile",
         Way::Online => "online: others stay connected",
         Way::Replace => "by a new file, what is there is moved aside",

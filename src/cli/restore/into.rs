@@ -62,9 +62,9 @@ fn text(report: &RestoreReport) -> String {
         let size = screen::size(restored.source.size_bytes);
         let _ = writeln!(
             text,
-            "restored  {} ({size}, as of {})",
+            "restored  {} ({size}, {})",
             screen::escape(&restored.path.to_string_lossy()),
-            restored.source.captured_at
+            explain::moment(&restored.source)
         );
     }
     for (set, path) in &report.files {

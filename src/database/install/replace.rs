@@ -39,8 +39,9 @@ impl Replace {
             return Ok(());
         }
         let new = self.target.folder.new_file(entropy)?;
-        if let Some(source) = &self.target.source {
-            new.take_attributes(&self.target.name, &source.metadata()?)?;
+        match &self.target.source {
+            Some(source) => new.take_attributes(&self.target.name, &source.metadata()?)?,
+            None => new.belong_to_folder()?,
         }
         write(&new, &self.target, image, options)?;
         new.sync()?;

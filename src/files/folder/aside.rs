@@ -98,6 +98,19 @@ impl NewFile {
         self.take_extended(&path).map_err(FileError::on("keep the extended attributes of", &path))
     }
 
+    /// Gives the file the owner of its folder, where this account may: what root puts back belongs to whose folder it is in.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn belong_to_folder(&self) -> Result<(), FileError> {
+        let folder = rustix::fs::fstat(self.folder.descriptor()).map_err(FileError::on("look at", self.folder.path()))?;
+        if !rustix::process::geteuid().is_root() || folder.st_uid == 0 {
+            return Ok(());
+        }
+        let changed = std::os::unix::fs::fchown(&self.file, Some(folder.st_uid), Some(folder.st_gid));
+        changed.map_err(FileError::io("give a file to the owner of", self.folder.path()))
+    }
+
     /// By path: opening a database beside SQLite would cost this process its locks.
     fn take_extended(&self, of: &Path) -> rustix::io::Result<()> {
         let mut names = Vec::with_capacity(LONGEST_LIST_BYTES);

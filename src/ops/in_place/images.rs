@@ -44,11 +44,20 @@ pub(in crate::ops) fn snapshots(
     environment: &mut Environment,
 ) -> Result<Vec<(Source, Image)>, Failure> {
     let request = InPlace { labels: labels.to_vec(), scratch, accept_corrupt: true, ..InPlace::new(bundle) };
-    Ok(take(&request, ring, environment)?.images.into_iter().map(|ready| (ready.source, ready.image)).collect())
+    Ok(take_to(&request, |_| Ok(PathBuf::new()), ring, environment)?.images.into_iter().map(|ready| (ready.source, ready.image)).collect())
 }
 
 /// Takes the chosen databases out of the bundle, all of it verified.
 pub(super) fn take(request: &InPlace, ring: &Keyring, environment: &mut Environment) -> Result<Taken, Failure> {
+    take_to(request, |source| place_of(request, source), ring, environment)
+}
+
+fn take_to(
+    request: &InPlace,
+    place_of: impl Fn(&Source) -> Result<PathBuf, Failure>,
+    ring: &Keyring,
+    environment: &mut Environment,
+) -> Result<Taken, Failure> {
     let progress = Arc::clone(&environment.progress);
     let failure = |source| Failure::Bundle { path: request.bundle.clone(), source };
     let file = open_bundle(&request.bundle)?;
@@ -61,7 +70,10 @@ pub(super) fn take(request: &InPlace, ring: &Keyring, environment: &mut Environm
     let (mut unlocked, manifest) = unlock_with_manifest(&request.bundle, &medium, &front, ring)?;
     let begun = Instant::now(); // deriving keys says nothing about how fast bytes go
     let mut sink = Images {
-        sources: choose(request, &manifest)?,
+        sources: choose(request, &manifest)?
+            .into_iter()
+            .map(|source| Ok((source.clone(), place_of(source)?)))
+            .collect::<Result<_, Failure>>()?,
         sqlite: &manifest.tool.sqlite,
         space: scratch_space(request),
         progress: &progress,
@@ -107,13 +119,13 @@ fn require_sound(request: &InPlace, ready: &ReadyImage, proof: &DatabaseProof) -
     }
 }
 
-fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, PathBuf)>, Failure> {
+fn choose<'m>(request: &InPlace, manifest: &'m Manifest) -> Result<Vec<&'m Source>, Failure> {
     for label in &request.labels {
         if manifest.files.iter().any(|set| set.label == *label) {
             return Err(Failure::OnlyInto { label: label.clone() });
         }
         if !manifest.sources.iter().any(|source| source.label == *label) {
-            let has = manifest.sources.iter().map(|source| source.label.to_string()).collect();
+            let has = manifest.labels().map(ToString::to_string).collect();
             return Err(Failure::NoLabel { label: label.clone(), has });
         }
     }
@@ -122,9 +134,17 @@ fn choose(request: &InPlace, manifest: &Manifest) -> Result<Vec<(Source, PathBuf
     if request.onto.is_some() && chosen.len() != 1 {
         return Err(Failure::SeveralOntoOne { labels: chosen.iter().map(|source| source.label.to_string()).collect() });
     }
-    let configured = |source: &Source| request.config.as_ref()?.place_of(&source.label);
-    let target = |source: &Source| request.onto.clone().or_else(|| configured(source)).unwrap_or_else(|| source.path.clone().into());
-    Ok(chosen.into_iter().map(|source| (source.clone(), target(source))).collect())
+    Ok(chosen)
+}
+
+/// Where a snapshot goes. An old backup that was adopted tells where that file was, which is no place for a live database.
+fn place_of(request: &InPlace, source: &Source) -> Result<PathBuf, Failure> {
+    let configured = || request.config.as_ref()?.place_of(&source.label);
+    match (request.onto.clone().or_else(configured), &source.imported) {
+        (Some(place), _) => Ok(place),
+        (None, None) => Ok(source.path.clone().into()),
+        (None, Some(imported)) => Err(Failure::NoPlace { label: source.label.clone(), file: imported.file.clone() }),
+    }
 }
 
 /// Takes chosen databases into scratch, one after the other.

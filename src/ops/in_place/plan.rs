@@ -104,9 +104,18 @@ impl Prepared {
                 )
             })
             .collect();
+        self.plan.warnings.extend(self.other_set());
         self.plan.targets = targets;
         self.images = images;
         Ok(())
+    }
+
+    /// A bundle of another set may be another system's.
+    fn other_set(&self) -> Option<String> {
+        let vault = Folder::open(&self.plan.vault.canonicalize().ok()?).ok()?;
+        let (own, _) = identity_in(&vault).ok()??;
+        let theirs = &self.core.set;
+        (own.id != theirs.id).then(|| format!("the bundle is of the set '{}', and the vault of '{}'", theirs.name, own.name))
     }
 
     fn look_at(
@@ -119,6 +128,7 @@ impl Prepared {
         let refused = |source| Failure::Install { label: ready.source.label.clone(), source };
         let path = foresee(&ready.target, &ready.image, self.request.links).map_err(refused)?;
         require_outside_of_vaults(&path)?;
+        self.require_own_place(ready, &path)?;
         let (present, gap) = self.look_into(ready, &path, histories, later, environment)?;
         let holders = holders_of(&path);
         let way = self.expected_way(&ready.source, &present, &holders);
@@ -145,6 +155,7 @@ impl Prepared {
                 capture = begun;
                 let facts = capture.facts();
                 self.require_same(ready, path, Some(facts.application_id).filter(|_| facts.size_bytes > 0), facts.size_bytes)?;
+                self.require_kin(ready, path, facts)?;
                 // An empty file has nothing that could be compared, and loses nothing but what is not known.
                 let live = if facts.size_bytes == 0 { LiveSide::Missing } else { LiveSide::Read(capture.connection()) };
                 (Present::Live(Box::new(facts.clone())), live)
@@ -205,6 +216,27 @@ impl Prepared {
             return Ok(());
         };
         self.require_acceptance(ready, path, what)
+    }
+
+    /// A target that the configuration calls something else: its append-only rows are on record under that name, and would not be counted.
+    fn require_own_place(&self, ready: &ReadyImage, path: &Path) -> Result<(), Failure> {
+        let Some(config) = &self.request.config else { return Ok(()) };
+        let is_there = |place: &Path| place.canonicalize().is_ok_and(|place| place == path);
+        let known = config.sources.iter().flat_map(|source| source.expand().found);
+        match known.into_iter().find(|(label, place)| *label != ready.source.label && is_there(place)) {
+            Some((other, _)) => self.require_acceptance(ready, path, format!("it is the place of '{other}' in airkeep.toml")),
+            None => Ok(()),
+        }
+    }
+
+    /// A database without one table of the snapshot's is hardly an older or younger state of it.
+    fn require_kin(&self, ready: &ReadyImage, path: &Path, facts: &SourceFacts) -> Result<(), Failure> {
+        let is_of_snapshot = |name: &str| ready.source.tables.iter().any(|table| table.name.eq_ignore_ascii_case(name));
+        let is_strange = !facts.tables.is_empty() && !facts.tables.iter().any(|table| is_of_snapshot(&table.name));
+        match is_strange && !ready.source.tables.is_empty() {
+            true => self.require_acceptance(ready, path, "it has no table that the snapshot has".to_owned()),
+            false => Ok(()),
+        }
     }
 
     /// What is no database may be anything: somebody has to say that it is to go.

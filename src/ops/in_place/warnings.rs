@@ -18,6 +18,9 @@ pub(super) fn warnings(target: &PlannedTarget, captured_on: &str, here: &str, is
     {
         warnings.push(format!("'{}' is another file than the one that was captured", target.path.display()));
     }
+    if let Some(imported) = &target.source.imported {
+        warnings.push(format!("{label} was adopted from '{}', for which nobody's key vouches", imported.file));
+    }
     if let Present::Live(facts) = &target.present {
         warnings.extend(older_schema(target, facts));
     }

@@ -39,7 +39,7 @@ fn of_table(table: &TableGap, is_unknown_anyway: bool) -> Vec<String> {
     if !table.only_live_columns.is_empty() {
         sentences.push(format!("columns that the snapshot lacks: {}", table.only_live_columns.join(", ")));
     }
-    if let Some(count) = table.at_least {
+    if let Some(count) = table.at_least.filter(|count| *count > 0) {
         sentences.push(format!("a later bundle had {count} more"));
     }
     if let Some(doubt) = table.doubt.as_ref().filter(|_| !is_unknown_anyway) {
