@@ -135,6 +135,8 @@ impl Arguments {
         backup.accept_corrupt = self.accept_corrupt;
         backup.new_keys = self.new_keys;
         backup.signing_key = self.signing.place();
+        backup.private.extend(self.keys.files().cloned());
+        backup.private.extend(backup.signing_key.iter().map(|place| place.path().to_owned()));
         for text in &self.append_only {
             backup.append_only.extend(append_only(text)?);
         }

@@ -75,7 +75,8 @@ impl Arguments {
             inspect(path, &Keyring::default())?;
         }
         let ring = self.keys.ring(Purpose::Open)?;
-        let compare = Compare { first, second, labels: self.labels, scratch: self.scratch, busy_timeout: self.busy_timeout };
+        let compare =
+            Compare { first, second, labels: self.labels, vault: self.vault, scratch: self.scratch, busy_timeout: self.busy_timeout };
         let report = compare.run(&ring, &mut environment())?;
         let differs = || Explained::new(Exit::Failed, "the two sides differ", None);
         let error = (self.exit_code && !report.is_same()).then(differs);

@@ -90,7 +90,7 @@ fn plain_problems(name: &str, files: &FilesConfig) -> Vec<String> {
     let found = find(files);
     let empty = !found.has_any && found.refused.is_empty();
     let empty = empty.then(|| format!("source '{name}': no file fits its patterns"));
-    found.refused.iter().map(|text| format!("source '{name}': {text}")).chain(empty).collect()
+    found.missing.iter().chain(&found.refused).map(|text| format!("source '{name}': {text}")).chain(empty).collect()
 }
 
 /// What patterns stand for now. What a backup leaves out silently (databases that are sources, the vault, keys) is in it.

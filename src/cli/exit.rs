@@ -206,7 +206,7 @@ impl Exit {
             | Failure::NotAVault { .. }
             | Failure::NothingCaptured
             | Failure::NoSource { .. }
-            | Failure::Files { source: FilesFault::NoneFits { .. }, .. }
+            | Failure::Files { source: FilesFault::NoneFits { .. } | FilesFault::Missing { .. }, .. }
             | Failure::NoSuchBundle { .. }
             | Failure::NoGap { .. }
             | Failure::NotSafety { .. }

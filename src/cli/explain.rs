@@ -149,10 +149,12 @@ fn source_hint(error: &DatabaseError) -> Option<&'static str> {
 
 fn files_hint(fault: &FilesFault) -> Option<&'static str> {
     match fault {
-        FilesFault::NoneFits { .. } => Some("'airkeep config show' tells what patterns stand for"),
+        FilesFault::NoneFits { .. } | FilesFault::Missing { .. } => Some("'airkeep config show' tells what patterns stand for"),
         FilesFault::TooLarge { .. } => Some("allow more with 'max-size', or leave some out with 'exclude', 'newer-than', 'max-file-size'"),
         FilesFault::TooMany { .. } => Some("divide it into several sources"),
-        FilesFault::Refused { .. } | FilesFault::NotEnv { .. } | FilesFault::File(PlainFileError::Database { .. }) => {
+        FilesFault::Refused { .. }
+        | FilesFault::NotEnv { .. }
+        | FilesFault::File(PlainFileError::Database { .. } | PlainFileError::NotEmpty { .. }) => {
             Some("leave it out with 'exclude'; without 'required' the rest is sealed")
         }
         FilesFault::File(PlainFileError::File(error)) => file_hint(error),

@@ -119,6 +119,11 @@ pub enum Purpose {
 }
 
 impl KeyArguments {
+    /// The files that flags name.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.key_file.iter().chain(&self.passphrase_file)
+    }
+
     /// Collects the keys: all that flags name, else the first of environment, configuration, service credentials, terminal.
     pub fn ring(&self, purpose: Purpose) -> Result<Keyring, Explained> {
         let mut ring = named(&self.key_file, &self.passphrase_file, &self.passphrase_fd)?;

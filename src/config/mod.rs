@@ -114,6 +114,12 @@ impl Config {
         self.database_of(label)?.path_of(label)
     }
 
+    /// The vault that it names, else `airkeep-vault` in its folder.
+    #[must_use]
+    pub fn vault_or_default(&self) -> PathBuf {
+        self.vault.clone().unwrap_or_else(|| self.folder().join("airkeep-vault"))
+    }
+
     /// The folder that it is in.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -90,6 +90,7 @@ impl<'t> Table<'t> {
         let Some(mut value) = self.take(key) else { return Ok(None) };
         match value.take() {
             ValueInner::String(text) if text.is_empty() => Err(self.illegal(value.span, key, "it is empty")),
+            ValueInner::String(text) if text.contains('\0') => Err(self.illegal(value.span, key, "it has a NUL")),
             ValueInner::String(text) => Ok(Some((text.into_owned(), value.span))),
             other => Err(self.wrong(value.span, key, "text", &other)),
         }
@@ -236,6 +237,7 @@ impl<'t> Table<'t> {
         let Some(mut value) = self.take(key) else { return Ok(None) };
         match value.take() {
             ValueInner::String(text) if text.is_empty() => Err(self.illegal(value.span, key, "it is empty")),
+            ValueInner::String(text) if text.contains('\0') => Err(self.illegal(value.span, key, "it has a NUL")),
             ValueInner::String(text) => Ok(Some(TextOrTable::Text(text.into_owned(), value.span))),
             ValueInner::Table(content) => Ok(Some(TextOrTable::Table(self.inner(key.to_owned(), value.span, content)))),
             other => Err(self.wrong(value.span, key, "text or a table", &other)),

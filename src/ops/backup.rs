@@ -48,7 +48,7 @@ pub struct Backup {
     pub sources: Vec<SourceSpec>,
     /// Sets of plain files to capture behind them.
     pub files: Vec<FileSource>,
-    /// Files that no set takes, though its patterns may fit them: keys.
+    /// Files that no set takes, though its patterns may fit them, and folders with all that is in them: keys.
     pub private: Vec<PathBuf>,
     /// Sources without which the others are sealed all the same, and the bundle is told to be incomplete.
     pub optional: Vec<Label>,

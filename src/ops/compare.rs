@@ -31,6 +31,8 @@ pub struct Compare {
     pub second: Against,
     /// Which sources, all if empty.
     pub labels: Vec<Label>,
+    /// The vault, whose files are in no set, else the one of the configuration.
+    pub vault: Option<PathBuf>,
     /// Where encrypted scratch goes, else `/var/tmp`.
     pub scratch: Option<PathBuf>,
     /// How long to wait for a lock.
@@ -109,7 +111,7 @@ impl Compare {
                 let others = manifest_of(&second)?.clone();
                 self.require_labels(known.labels().chain(others.labels()))?;
                 let sources = self.bundles(&known.sources, path, &others.sources, ring, environment)?;
-                (sources, files::compare(&known.files, &others.files, &self.labels), Vec::new(), Some(second))
+                (sources, files::compare(files::sealed(&known.files), files::sealed(&others.files), &self.labels), Vec::new(), Some(second))
             }
             Against::Live(config) => {
                 let (config, mut now, mut warnings) = (config.as_deref(), Vec::new(), Vec::new());
@@ -117,10 +119,11 @@ impl Compare {
                 self.require_labels(known.labels().chain(&there))?;
                 let (sources, elsewhere) = self.live(&known, config, ring, environment)?;
                 if let Some(config) = config {
-                    (now, warnings) = files::live(config, &self.labels, self.scratch.as_deref(), environment)?;
+                    let vault = self.vault.clone().unwrap_or_else(|| config.vault_or_default());
+                    (now, warnings) = files::live(config, &vault, &self.labels, self.scratch.as_deref(), environment)?;
                 }
                 warnings.extend(elsewhere);
-                (sources, files::compare(&known.files, &now, &self.labels), warnings, None)
+                (sources, files::compare(files::sealed(&known.files), now, &self.labels), warnings, None)
             }
         };
         go_on(&environment.progress)?;

@@ -1,10 +1,10 @@
 //! What a configuration says, as a backup.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{AppendOnly, Backup, Failure, FileSource, SigningKeyPlace, SourceGroup, SourceSpec};
 use crate::bundle::Label;
-use crate::config::{Config, Expanded, FilesConfig, SourceConfig, SourceKind, SqliteConfig};
+use crate::config::{Config, Expanded, FilesConfig, Location, SourceConfig, SourceKind, SqliteConfig};
 use crate::database::CheckKind;
 use crate::plain::label_fits;
 
@@ -15,8 +15,7 @@ impl Backup {
     /// # Errors
     /// As [`Backup::add_configured`].
     pub fn of_config(config: &Config) -> Result<(Backup, Vec<String>), Failure> {
-        let vault = config.vault.clone().unwrap_or_else(|| config.folder().join("airkeep-vault"));
-        let mut backup = Backup::new(Vec::new(), vault);
+        let mut backup = Backup::new(Vec::new(), config.vault_or_default());
         let sealing = &config.sealing;
         backup.set.clone_from(&config.set);
         backup.marking.clone_from(&config.marking);
@@ -43,17 +42,21 @@ impl Backup {
         let is_named = |source: &SourceConfig, label: &Label| {
             named.is_empty() || named.iter().any(|text| *text == source.name || label_fits(label.as_str(), text))
         };
-        let keys = &config.keys;
-        // A bundle that holds the key that opens it would only lead somebody to keep it there.
-        self.private.extend(keys.key_files.iter().chain(&keys.passphrase_files).chain(&keys.signing_key).cloned());
+        self.private.extend(private_of(config));
         let mut missing = Vec::new();
+        if let Some(unknown) = named.iter().find(|text| !config.sources.iter().any(|source| is_of(source, text))) {
+            return Err(Failure::NoSource { name: unknown.clone(), why: "the configuration has no such source".to_owned() });
+        }
         for one in &config.sources {
             match &one.kind {
                 SourceKind::Sqlite(sqlite) => {
                     let Expanded { found, refused } = one.expand();
-                    let chosen: Vec<_> = found.into_iter().filter(|(label, _)| is_named(one, label)).collect();
+                    let is_empty = found.is_empty();
+                    // What has a table of its own is not what a pattern stands for.
+                    let own = |label: &Label, path: &Path| is_named_apart(config, one, label, path);
+                    let chosen: Vec<_> = found.into_iter().filter(|(label, path)| is_named(one, label) && !own(label, path)).collect();
                     let is_meant = named.is_empty() || named.contains(&one.name);
-                    if is_meant && (!refused.is_empty() || chosen.is_empty()) {
+                    if is_meant && (!refused.is_empty() || is_empty) {
                         missing.extend(not_there(one, &refused)?);
                     }
                     chosen.iter().try_for_each(|(label, path)| self.add_database(one.required, sqlite, label, path))?;
@@ -80,12 +83,41 @@ impl Backup {
             }
         }
         for text in &sqlite.append_only {
-            let tables = AppendOnly::read(text).map_err(|source| Failure::AppendOnly { source })?;
-            self.append_only.extend(tables.into_iter().map(|table| AppendOnly { label: Some(label.clone()), ..table }));
+            // Its source is known here, so that a colon belongs to the name of the table; a file may be about several sources.
+            let tables = match text.ends_with(".json") {
+                true => AppendOnly::read(text).map_err(|source| Failure::AppendOnly { source })?,
+                false => vec![AppendOnly { label: None, table: text.clone() }],
+            };
+            let own = tables.into_iter().filter(|table| table.label.as_ref().is_none_or(|of| of == label));
+            self.append_only.extend(own.map(|table| AppendOnly { label: Some(label.clone()), ..table }));
         }
         self.assertions.extend(sqlite.assertions.iter().map(|assertion| (label.clone(), assertion.clone())));
         Ok(())
     }
+}
+
+/// What no set of files takes: keys, since a bundle that holds the key that opens it would only lead somebody to keep it there; and databases,
+/// whether they are captured this time or not.
+pub(super) fn private_of(config: &Config) -> Vec<PathBuf> {
+    let keys = &config.keys;
+    let keys = keys.key_files.iter().chain(&keys.passphrase_files).chain(&keys.signing_key).cloned();
+    keys.chain(config.sources.iter().flat_map(|source| source.expand().found).map(|(_, path)| path)).collect()
+}
+
+/// Whether a word names something of a source.
+fn is_of(source: &SourceConfig, text: &str) -> bool {
+    text == source.name || source.labels().iter().any(|label| label_fits(label.as_str(), text))
+}
+
+/// Whether a tenant's database is also a source by its own name, or under another one.
+fn is_named_apart(config: &Config, pattern: &SourceConfig, label: &Label, path: &Path) -> bool {
+    let others = config.sources.iter().filter(|other| other.name != pattern.name).filter_map(SourceConfig::sqlite);
+    let mut singles = others.filter_map(|other| match &other.location {
+        Location::Path { label, path } => Some((label, path)),
+        Location::Pattern { .. } => None,
+    });
+    matches!(pattern.sqlite().map(|sqlite| &sqlite.location), Some(Location::Pattern { .. }))
+        && singles.any(|(other, place)| other == label || place == path)
 }
 
 /// What to say of files that cannot become labels, or of a pattern that none fits.

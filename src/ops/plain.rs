@@ -17,9 +17,10 @@ use super::progress::{Phase, Progress, go_on};
 use super::seal::{Sealer, Told};
 use crate::bundle::{BundleWriter, EntryPath, FileSet, Label};
 use crate::files::ScratchSpace;
-use crate::plain::{Found, PlainFileError, Selection};
+use crate::plain::{Found, FoundFile, PlainFileError, Selection};
 pub(super) use apart::Apart;
-use gathering::{GatheredFiles, Gathering, Trouble};
+use gathering::{GatheredFiles, Gathering};
+pub(super) use gathering::{Trouble, digest_of};
 
 /// Plain files and the name that they get in the bundle.
 #[derive(Debug, Clone)]
@@ -41,6 +42,12 @@ pub enum FilesFault {
         /// The first of the patterns.
         first: String,
     },
+    /// A file that is named is not there.
+    #[error("{what}")]
+    Missing {
+        /// Which.
+        what: String,
+    },
     /// Together they are larger than allowed.
     #[error("its files have {size_bytes} bytes, and at most {max_bytes} are allowed")]
     TooLarge {
@@ -50,7 +57,7 @@ pub enum FilesFault {
         max_bytes: u64,
     },
     /// The manifest could not hold them all.
-    #[error("it has {count} files, and a bundle takes at most {FILES_MAX} of one source")]
+    #[error("it has {count} files, and a bundle takes at most {FILES_MAX} of one source (fewer where paths are long)")]
     TooMany {
         /// Files.
         count: usize,
@@ -88,18 +95,17 @@ impl FileSource {
         let found = self.find(apart, captured_at).map_err(failed)?;
         let _phase = Phase::begin(progress, &format!("reading {}", self.label), Some(found.size_bytes()));
         let mut gathering = Gathering::begin(self, &found, space)?;
-        gathering.shortfalls.extend(found.refused.iter().map(|what| self.incomplete(what)));
+        gathering.missing.extend(found.missing.iter().chain(&found.refused).cloned());
         for file in &found.files {
             go_on(progress)?;
             match gathering.take(file, progress.as_ref()) {
                 Ok(()) => {}
-                Err(Trouble::File(fault)) if !self.is_required => gathering.shortfalls.push(self.incomplete(&fault)),
+                Err(Trouble::File(fault)) if !self.is_required => gathering.missing.push(fault.to_string()),
                 Err(Trouble::File(fault)) => return Err(failed(fault)),
                 Err(Trouble::Scratch(source)) => return Err(Failure::Scratch { source }),
             }
         }
-        let is_empty = gathering.files.is_empty() && !gathering.shortfalls.is_empty();
-        if let Some(first) = gathering.shortfalls.first().filter(|_| is_empty) {
+        if let Some(first) = gathering.missing.first().filter(|_| gathering.files.is_empty()) {
             return Err(failed(FilesFault::Refused { what: first.clone() }));
         }
         gathering.finish(utc(captured_at))
@@ -113,10 +119,13 @@ impl FileSource {
         if let Some(what) = first_refused {
             return Err(FilesFault::Refused { what: what.clone() });
         }
+        if let Some(what) = found.missing.first().filter(|_| self.is_required) {
+            return Err(FilesFault::Missing { what: what.clone() });
+        }
         if !found.has_any && found.refused.is_empty() {
             return Err(FilesFault::NoneFits { first: selection.patterns.texts().first().cloned().unwrap_or_default() });
         }
-        if found.files.len() > FILES_MAX {
+        if found.files.len() > FILES_MAX || record_bytes(&found.files) > RECORDS_MAX_BYTES {
             return Err(FilesFault::TooMany { count: found.files.len() });
         }
         let size_bytes = found.size_bytes();
@@ -124,10 +133,6 @@ impl FileSource {
             Some(max_bytes) => Err(FilesFault::TooLarge { size_bytes, max_bytes }),
             None => Ok(found),
         }
-    }
-
-    fn incomplete(&self, what: &impl ToString) -> String {
-        format!("source '{}' is not whole in this bundle: {}", self.label, what.to_string())
     }
 }
 
@@ -141,9 +146,19 @@ impl Sealer<'_> {
         told: &mut Told,
     ) -> Result<Vec<FileSet>, Failure> {
         let (apart, space) = (Apart::of(self.backup), self.scratch_space());
-        let mut sets = Vec::new();
+        let (mut sets, mut records_bytes) = (Vec::new(), 0);
         for source in &self.backup.files {
-            match source.gather(&apart, &space, clock, progress) {
+            let gathered = source.gather(&apart, &space, clock, progress).and_then(|gathered| {
+                records_bytes += gathered.set.files.iter().map(|file| RECORD_BYTES + file.path.len()).sum::<usize>();
+                match records_bytes > RECORDS_MAX_BYTES {
+                    false => Ok(gathered),
+                    true => {
+                        let source_fault = FilesFault::TooMany { count: gathered.set.files.len() };
+                        Err(Failure::Files { label: source.label.clone(), source: source_fault })
+                    }
+                }
+            });
+            match gathered {
                 Ok(mut gathered) => {
                     gathered.set.sha256 = self.add_scratch(EntryPath::Files(source.label.clone()), &gathered.archive, writer)?;
                     progress.note(&format!(
@@ -153,11 +168,16 @@ impl Sealer<'_> {
                         gathered.set.size_bytes
                     ));
                     told.warnings.extend(gathered.warnings);
-                    told.missing.extend(gathered.shortfalls);
+                    let incomplete = format!("source '{}' is not whole in this bundle: ", source.label);
+                    told.missing.extend(first_of(&gathered.missing, &incomplete));
                     sets.push(gathered.set);
                 }
                 Err(Failure::Files { label, source: fault }) if !source.is_required => {
                     told.missing.push(format!("source '{label}' is not in this bundle: {fault}"));
+                }
+                // Without room for its files the databases are sealed all the same.
+                Err(Failure::Scratch { source: fault }) if !source.is_required => {
+                    told.missing.push(format!("source '{}' is not in this bundle: {fault}", source.label));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -166,5 +186,22 @@ impl Sealer<'_> {
     }
 }
 
+/// About what the manifest says of them.
+fn record_bytes(files: &[FoundFile]) -> usize {
+    files.iter().map(|file| RECORD_BYTES + file.name.len()).sum()
+}
+
+/// As many as a person reads, each behind the same words.
+pub(super) fn first_of(what: &[String], words: &str) -> Vec<String> {
+    let more = what.len().saturating_sub(NAMED_MAX);
+    let more = (more > 0).then(|| format!("{words}and {more} more"));
+    what.iter().take(NAMED_MAX).map(|what| format!("{words}{what}")).chain(more).collect()
+}
+
+const NAMED_MAX: usize = 20;
 /// Their records take about 300 bytes each, and a manifest has at most 16 MiB.
 const FILES_MAX: usize = 20_000;
+/// Of what the manifest says of a file, but for its path.
+const RECORD_BYTES: usize = 320;
+/// Half of a manifest, for all sets of a bundle; the other half is for everything else.
+const RECORDS_MAX_BYTES: usize = 8 << 20;

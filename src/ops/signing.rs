@@ -24,6 +24,16 @@ pub enum SigningKeyPlace {
     File(PathBuf),
 }
 
+impl SigningKeyPlace {
+    /// The file, or the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            SigningKeyPlace::Folder(path) | SigningKeyPlace::File(path) => path,
+        }
+    }
+}
+
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningKeyFault {

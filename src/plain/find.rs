@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::walk::Walked;
 use super::{Patterns, Redaction};
 
 /// Which files are taken, and how.
@@ -31,6 +32,10 @@ pub struct Found {
     pub large: Vec<String>,
     /// What was meant and cannot be taken, and why.
     pub refused: Vec<String>,
+    /// What is named without a sign that stands for others, and is not there.
+    pub missing: Vec<String>,
+    /// Patterns that no file fits.
+    pub unmatched: Vec<String>,
     /// Whether any file fits the patterns, whatever its age and size.
     pub has_any: bool,
 }
@@ -50,8 +55,10 @@ impl Selection {
     /// Looks for the files, without opening one. What `is_apart` says yes to is left out silently: it belongs to something else.
     pub fn find(&self, now: SystemTime, is_apart: &dyn Fn(&Path, &Metadata) -> bool) -> Found {
         let mut found = Found::default();
-        let (paths, unlisted) = self.patterns.matches();
-        found.refused.extend(unlisted);
+        let Walked { paths, refused, missing, unmatched, .. } = self.patterns.walk();
+        found.refused.extend(refused);
+        found.missing.extend(missing);
+        found.unmatched.extend(unmatched.iter().map(|text| self.patterns.shown(text)));
         let oldest = self.newer_than.and_then(|age| now.checked_sub(age));
         for path in paths {
             match path.symlink_metadata() {

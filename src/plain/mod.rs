@@ -7,8 +7,9 @@ mod find;
 mod patterns;
 mod read;
 mod redact;
+mod walk;
 
 pub use find::{Found, FoundFile, Selection};
 pub use patterns::{Patterns, label_fits};
-pub use read::{PlainFile, PlainFileError, content_of};
+pub use read::{PlainFile, PlainFileError, content_of, is_database};
 pub use redact::{REDACTED, Redacted, Redaction};

@@ -4,9 +4,12 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
+use super::walk::{Part, Walk, Walked};
+
 /// Which files are meant.
 #[derive(Debug, Clone)]
 pub struct Patterns {
+    base: PathBuf,
     folder: PathBuf,
     include: Vec<String>,
     exclude: Vec<Pattern>,
@@ -25,7 +28,7 @@ impl Patterns {
         let exclude = exclude.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
         let exclude = exclude.iter().map(|text| parsed(text)).collect::<Result<_, _>>()?;
         let folder = include.iter().map(|text| literal_folder(text)).reduce(|a, b| common(&a, &b)).ok_or("no pattern is given")?;
-        Ok(Patterns { folder, include, exclude })
+        Ok(Patterns { base: base.into(), folder, include, exclude })
     }
 
     /// The folder that everything lies below: what all patterns begin with.
@@ -40,28 +43,31 @@ impl Patterns {
         &self.include
     }
 
-    /// All that fits, sorted, and folders that could not be listed.
-    pub(super) fn matches(&self) -> (Vec<PathBuf>, Vec<String>) {
-        let (mut paths, mut unlisted) = (Vec::new(), Vec::new());
+    /// A pattern as it was written, or nearly so.
+    pub(super) fn shown(&self, text: &str) -> String {
+        let base = format!("{}/", Pattern::escape(&self.base.to_string_lossy()));
+        text.strip_prefix(&base).unwrap_or(text).to_owned()
+    }
+
+    /// All that fits, and what could not be looked at.
+    pub(super) fn walk(&self) -> Walked {
+        let is_excluded = |path: &Path| self.is_excluded(path);
+        let mut walk = Walk { is_excluded: &is_excluded, base: Some(&self.base), walked: Walked::default() };
         for text in &self.include {
-            // They were parsed before; what fails now would fail for every file.
-            let Ok(found) = glob::glob_with(text, OPTIONS) else { continue };
-            for path in found {
-                match path {
-                    Ok(path) => paths.push(path),
-                    Err(error) => unlisted.push(format!("cannot list '{}': {}", error.path().display(), error.error())),
-                }
+            // The folder is what all of them begin with, so that it stands for as many parts of each.
+            let parts = Part::divide(text);
+            let before = walk.walked.found;
+            walk.step(&self.folder, &parts[self.folder.components().count() - 1..]);
+            if walk.walked.found == before {
+                walk.walked.unmatched.push(text.clone());
             }
         }
-        paths.retain(|path| !self.is_excluded(path));
-        paths.sort();
-        paths.dedup();
-        (paths, unlisted)
+        walk.walked
     }
 
     fn is_excluded(&self, path: &Path) -> bool {
         let below = path.ancestors().take_while(|ancestor| *ancestor != self.folder);
-        below.into_iter().any(|path| self.exclude.iter().any(|pattern| pattern.matches_path_with(path, OPTIONS)))
+        below.into_iter().any(|path| self.exclude.iter().any(|pattern| pattern.matches_path_with(path, EXCLUDING)))
     }
 }
 
@@ -74,6 +80,10 @@ pub fn label_fits(label: &str, pattern: &str) -> bool {
 fn absolute(base: &str, text: &str) -> Result<String, String> {
     if text.split('/').any(|part| part == "..") {
         return Err(format!("'{text}' leads upward with '..'"));
+    }
+    let inner = text.strip_prefix("./").unwrap_or(text);
+    if inner.trim_start_matches('/').trim_end_matches('/').split('/').any(|part| matches!(part, "" | ".")) {
+        return Err(format!("'{text}' has a part that is empty or '.'"));
     }
     let absolute = match text.starts_with('/') {
         true => text.to_owned(),
@@ -102,7 +112,7 @@ fn is_literal(part: &str) -> bool {
     Pattern::escape(&unescaped(part)) == part
 }
 
-fn unescaped(part: &str) -> String {
+pub(super) fn unescaped(part: &str) -> String {
     ["*", "?", "[", "]"].iter().fold(part.to_owned(), |text, sign| text.replace(&format!("[{sign}]"), sign))
 }
 
@@ -110,6 +120,8 @@ fn common(a: &Path, b: &Path) -> PathBuf {
     a.components().zip(b.components()).take_while(|(a, b)| a == b).map(|(a, _): (Component<'_>, _)| a).collect()
 }
 
+/// What is left out is left out also below folders whose names begin with a dot.
+const EXCLUDING: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 #[cfg(test)]

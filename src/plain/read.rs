@@ -34,12 +34,26 @@ pub enum PlainFileError {
     /// Its content cannot be kept.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
+    /// It has another size than it says, as those of the kernel.
+    #[error("'{}' says that it is empty, and is not", path.display())]
+    NotEmpty {
+        /// The file.
+        path: PathBuf,
+    },
     /// Copied byte by byte it would not be consistent.
     #[error("'{}' is an SQLite database; name it as a source of its own", path.display())]
     Database {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Whether a regular file begins as an SQLite database does. Not for databases that this process has open through SQLite.
+#[must_use]
+pub fn is_database(path: &Path) -> bool {
+    let mut start = [0; SQLITE_MAGIC.len()];
+    let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *SQLITE_MAGIC
 }
 
 /// Reads a file that was found below this folder, without following links on the way to it. One that is written to meanwhile is read
@@ -57,6 +71,9 @@ pub fn content_of(folder: &Path, found: &FoundFile, space: &ScratchSpace) -> Res
             return Err(PlainFileError::Database { path: found.path.clone() });
         }
         let after = file.metadata().map_err(failed)?;
+        if before.size() == 0 && after.size() == 0 && file.read(&mut [0]).map_err(failed)? > 0 {
+            return Err(PlainFileError::NotEmpty { path: found.path.clone() });
+        }
         let stamp = |metadata: &std::fs::Metadata| (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
         let was_changed = stamp(&before) != stamp(&after) || content.len() != before.size();
         if is_last || !was_changed {
@@ -88,7 +105,7 @@ fn copy(file: &mut File, size_bytes: u64, space: &ScratchSpace, path: &Path) -> 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(FileError::io("read", path)(error).into()),
         };
-        if content.is_empty() && buffer[..count].starts_with(SQLITE_MAGIC) {
+        if content.is_empty() && buffer[..count].starts_with(SQLITE_MAGIC.as_slice()) {
             return Ok((content, hash.finish(), true));
         }
         hash.update(&buffer[..count]);
@@ -99,4 +116,4 @@ fn copy(file: &mut File, size_bytes: u64, space: &ScratchSpace, path: &Path) -> 
 
 const PIECE_BYTES: usize = 256 << 10;
 /// sqlite.org/fileformat2.html section 1.3.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";

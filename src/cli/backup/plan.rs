@@ -34,7 +34,8 @@ pub fn tell(backup: &Backup, keys: &KeyPlaces, notes: Vec<String>) -> Result<Rep
         match found {
             Err(source) if is_required => stops.push(Failure::Files { label, source }.into()),
             Err(fault) => warnings.push(format!("source '{label}' would not be in the bundle: {fault}")),
-            Ok(found) => warnings.extend(found.refused.iter().map(|what| format!("source '{label}' would not be whole: {what}"))),
+            Ok(found) => warnings
+                .extend(found.missing.iter().chain(&found.refused).map(|what| format!("source '{label}' would not be whole: {what}"))),
         }
     }
     if is_nothing && stops.is_empty() {

@@ -35,6 +35,9 @@ pub(super) fn read_env(table: &mut Table<'_>) -> Result<FilesConfig, ConfigError
 fn begin(table: &mut Table<'_>, key: &'static str) -> Result<(Label, Patterns), ConfigError> {
     let (name, at) = (table.name.clone(), table.span);
     let label = Label::parse(&name).map_err(|error| table.illegal(at, &name, error))?;
+    if name.contains('/') {
+        return Err(table.illegal(at, &name, "only databases are tenants'; a set of files has a NAME"));
+    }
     let (include, span) = table.spanned_texts(key)?;
     let exclude = table.texts("exclude")?;
     let patterns = Patterns::parse(table.folder(), &include, &exclude).map_err(|why| table.illegal(span, key, why))?;

@@ -1,11 +1,12 @@
 //! Databases: by path, by URL, or by a pattern for tenants, and what a site demands of them.
 
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::Table;
 use crate::bundle::Label;
 use crate::config::ConfigError;
-use crate::database::Assertion;
+use crate::database::{Assertion, SIDECARS};
 
 /// Databases.
 #[derive(Debug, Clone)]
@@ -143,18 +144,36 @@ fn tenants(folder: &Path, prefix: &str, suffix: &str) -> Expanded {
             return expanded;
         }
     };
-    for entry in listing.flatten() {
-        let file = entry.file_name();
-        let Some(slug) = file.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)) else { continue };
-        // Only what may be a label: a slug cannot lead out of its folder.
-        match Label::parse(&format!("tenants/{slug}")) {
-            Ok(label) => expanded.found.push((label, entry.path())),
-            Err(_) => expanded.refused.push(format!("'{}' cannot become a label", entry.path().display())),
+    for entry in listing {
+        match entry {
+            Ok(entry) => tenant(&entry, prefix, suffix, &mut expanded),
+            Err(error) => expanded.refused.push(format!("cannot list '{}': {error}", folder.display())),
         }
     }
     expanded.found.sort();
     expanded.refused.sort();
     expanded
+}
+
+fn tenant(entry: &DirEntry, prefix: &str, suffix: &str, expanded: &mut Expanded) {
+    let (file, path) = (entry.file_name(), entry.path());
+    let Some(name) = file.to_str() else {
+        let bytes = file.as_encoded_bytes();
+        if bytes.starts_with(prefix.as_bytes()) && bytes.ends_with(suffix.as_bytes()) {
+            expanded.refused.push(format!("'{}' cannot become a label", path.display()));
+        }
+        return;
+    };
+    let Some(slug) = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)) else { return };
+    let is_sidecar = SIDECARS.iter().filter_map(|ending| name.strip_suffix(ending)).any(|database| path.with_file_name(database).exists());
+    if is_sidecar || path.is_dir() {
+        return;
+    }
+    // Only what may be a label: a slug cannot lead out of its folder.
+    match Label::parse(&format!("tenants/{slug}")) {
+        Ok(label) => expanded.found.push((label, path)),
+        Err(_) => expanded.refused.push(format!("'{}' cannot become a label", path.display())),
+    }
 }
 
 const TENANTS: &str = "tenants/*";

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::UNIX_EPOCH;
 
-use super::{FileSource, FilesFault};
+use super::{FileSource, FilesFault, first_of};
 use crate::bundle::{ArchiveWriter, ArchivedFile, FileSet, UtcTime};
 use crate::crypto::Digest;
 use crate::files::{Scratch, ScratchError, ScratchSpace};
@@ -17,7 +17,7 @@ pub(in crate::ops) struct GatheredFiles {
     pub(super) archive: Scratch,
     pub(in crate::ops) set: FileSet,
     pub(super) warnings: Vec<String>,
-    pub(in crate::ops) shortfalls: Vec<String>,
+    pub(in crate::ops) missing: Vec<String>,
 }
 
 /// An archive that grows.
@@ -27,10 +27,10 @@ pub(super) struct Gathering<'s> {
     archive: ArchiveWriter<Growing>,
     pub(super) files: Vec<ArchivedFile>,
     warnings: Vec<String>,
-    pub(super) shortfalls: Vec<String>,
+    pub(super) missing: Vec<String>,
 }
 
-pub(super) enum Trouble {
+pub(in crate::ops) enum Trouble {
     File(FilesFault),
     Scratch(ScratchError),
 }
@@ -49,8 +49,9 @@ impl<'s> Gathering<'s> {
         let announced = found.size_bytes() + found.files.len() as u64 * TAR_OVERHEAD_BYTES;
         let scratch = space.create(announced).map_err(|source| Failure::Scratch { source })?;
         let archive = ArchiveWriter::new(Growing { scratch, failed: None });
-        let warnings = found.large.iter().map(|what| format!("{}: {what}", source.label)).collect();
-        Ok(Gathering { source, space, archive, files: Vec::new(), warnings, shortfalls: Vec::new() })
+        let mut warnings = first_of(&found.large, &format!("{}: ", source.label));
+        warnings.extend(found.unmatched.iter().map(|pattern| format!("{}: no file fits '{pattern}'", source.label)));
+        Ok(Gathering { source, space, archive, files: Vec::new(), warnings, missing: Vec::new() })
     }
 
     pub(super) fn take(&mut self, found: &FoundFile, progress: &dyn Progress) -> Result<(), Trouble> {
@@ -125,7 +126,16 @@ impl<'s> Gathering<'s> {
             files: self.files,
             git: git::describe(folder),
         };
-        Ok(GatheredFiles { archive, set, warnings: self.warnings, shortfalls: self.shortfalls })
+        Ok(GatheredFiles { archive, set, warnings: self.warnings, missing: self.missing })
+    }
+}
+
+/// SHA-256 of a file as it would be stored.
+pub(in crate::ops) fn digest_of(source: &FileSource, found: &FoundFile, space: &ScratchSpace) -> Result<Digest, Trouble> {
+    let file = content_of(source.selection.patterns.folder(), found, space)?;
+    match &source.selection.redaction {
+        None => Ok(file.sha256),
+        Some(redaction) => Ok(Digest::of(redaction.apply(&text_of(found, &file.content)?).text.as_bytes())),
     }
 }
 
