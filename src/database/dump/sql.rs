@@ -50,7 +50,7 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
         dumped.tables.push((table.name.clone(), count));
     }
     if let (Some(only), true) = (only, has_counter) {
-        text.put("DELETE FROM sqlite_sequence;\n")?;
+        text.forget_counter(only)?;
         text.insert(reader, "sqlite_sequence", Some(only))?;
     }
     for object in objects.iter().filter(|object| object.kind != "table" && object.sql.is_some()) {
@@ -112,6 +112,13 @@ impl Text<'_, '_> {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Forgets what inserting the rows of this table made of its counter, and no other: it may be loaded beside tables that have their own.
+    fn forget_counter(&mut self, table: &str) -> Result<(), DumpError> {
+        let mut line = "DELETE FROM sqlite_sequence WHERE name = ".to_owned();
+        self.push_literal(&mut line, ValueRef::Text(table.as_bytes()))?;
+        self.put(&(line + ";\n"))
     }
 
     fn versions(&mut self, connection: &Connection) -> Result<(), DumpError> {

@@ -92,6 +92,19 @@ fn one_table_comes_with_its_indexes_triggers_and_counter() {
 }
 
 #[test]
+fn one_table_is_loaded_beside_others_whose_counters_stay() {
+    let image = image("CREATE TABLE T(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO T VALUES(40),(3); DELETE FROM t WHERE id = 40;");
+    let (sql, _) = text(&image, Some("t"));
+    let made = Connection::open_in_memory().unwrap();
+    made.execute_batch("CREATE TABLE other(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO other VALUES(17); DELETE FROM other;")
+        .unwrap();
+    made.execute_batch(&sql).unwrap();
+    let mut counters = made.prepare("SELECT name, seq FROM sqlite_sequence ORDER BY name").unwrap();
+    let counters: Vec<(String, i64)> = counters.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(counters, [("T".to_owned(), 40), ("other".to_owned(), 17)]);
+}
+
+#[test]
 fn text_behind_a_statement_is_refused() {
     let image = image(
         "CREATE TABLE t(a); INSERT INTO t VALUES(1); PRAGMA writable_schema=ON;
