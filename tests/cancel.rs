@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use airkeep::bundle::KeyChange;
-use airkeep::ops::Rekey;
-use airkeep::{Backup, Environment, Failure, KeyFileKey, Keyring, Progress, Restore, Verification, VerifyRequest};
+use airkeep::ops::{ExtractFormat, Rekey, RowTarget};
+use airkeep::{
+    Backup, Environment, Extract, Failure, KeyFileKey, Keyring, Label, Progress, Restore, TrustedSigners, Verification, VerifyRequest,
+};
 use rusqlite::Connection;
 use support::{back_up, fast_place, is_proving, listing, note, ring, spec};
 
@@ -104,6 +106,20 @@ fn a_restore_that_is_cancelled_leaves_nothing() {
     let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
     let restore = Restore::new(bundle, home.path().join("out"));
     sweep("restore", home.path(), |environment| restore.run(&ring(), environment).map(drop));
+}
+
+#[test]
+fn an_extract_that_is_cancelled_leaves_nothing() {
+    let home = fast_place();
+    let source = home.path().join("source.db");
+    database(&source, "wal");
+    Connection::open(&source).unwrap().execute_batch("CREATE VIEW v AS SELECT 1; CREATE VIEW w AS SELECT 2").unwrap();
+    let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
+    let to = RowTarget::File(home.path().join("out.sql"));
+    let label = Label::parse("main").unwrap();
+    let (table, format, signers) = (None, ExtractFormat::Sql, TrustedSigners::default());
+    let extract = Extract { bundle, label, table, format, to, vault: None, scratch: None, signers, signing_key: None };
+    sweep("extract", home.path(), |environment| extract.run(&ring(), &mut Vec::new(), environment).map(drop));
 }
 
 #[test]

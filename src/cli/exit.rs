@@ -279,7 +279,7 @@ impl Exit {
             DumpError::NoTable { .. } => Exit::NotFound,
             DumpError::OneTable { .. } => Exit::Usage,
             DumpError::Sqlite(_) | DumpError::Endless { .. } | DumpError::Statement { .. } => Exit::Integrity,
-            DumpError::Scratch(_) | DumpError::Write(_) => Exit::Failed,
+            DumpError::Cancelled | DumpError::Scratch(_) | DumpError::Write(_) => Exit::Failed,
         }
     }
 

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Statement};
 use super::statement::one_statement;
 use super::{DumpError, Dumped, Reader, hidden_rowid, selected, virtual_tables};
 use crate::crypto::encode_hex;
+use crate::database::bounds::Cancelled;
 use crate::database::gap::words::has_autoincrement;
 use crate::database::sql::quoted;
 
@@ -34,7 +35,7 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
     let tables: Vec<&Object> = objects.iter().filter(|object| object.kind == "table" && object.is_stored).collect();
     let (internal, own): (Vec<&Object>, Vec<&Object>) = tables.into_iter().partition(|table| table.name.starts_with("sqlite_"));
     for table in &own {
-        text.create(table)?;
+        text.create(table, reader.cancelled)?;
     }
     for table in &own {
         let count = text.insert(reader, &table.name, None)?;
@@ -54,7 +55,7 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
         text.insert(reader, "sqlite_sequence", Some(only))?;
     }
     for object in objects.iter().filter(|object| object.kind != "table" && object.sql.is_some()) {
-        text.create(object)?;
+        text.create(object, reader.cancelled)?;
     }
     if only.is_none() {
         text.versions(connection)?;
@@ -129,8 +130,11 @@ impl Text<'_, '_> {
         Ok(())
     }
 
-    fn create(&mut self, object: &Object) -> Result<(), DumpError> {
-        let sql = object.sql.as_deref().and_then(|sql| one_statement(sql, &object.kind));
+    fn create(&mut self, object: &Object, cancelled: Cancelled<'_>) -> Result<(), DumpError> {
+        let sql = object.sql.as_deref().and_then(|sql| one_statement(sql, &object.kind, cancelled));
+        if cancelled() {
+            return Err(DumpError::Cancelled);
+        }
         let refused = || DumpError::Statement { kind: object.kind.clone(), name: object.name.clone() };
         self.put(&format!("{};\n", sql.ok_or_else(refused)?))
     }

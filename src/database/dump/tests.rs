@@ -114,6 +114,12 @@ fn text_behind_a_statement_is_refused() {
     assert!(matches!(dump_sql(&image, None, &mut out, &|| false), Err(DumpError::Statement { .. } | DumpError::Sqlite(_))));
 }
 
+#[test]
+fn a_schema_without_rows_can_be_left_too() {
+    let image = image("CREATE TABLE t(a); CREATE VIEW v AS SELECT 1;");
+    assert!(matches!(dump_sql(&image, None, &mut Vec::new(), &|| true), Err(DumpError::Cancelled | DumpError::Sqlite(_))));
+}
+
 struct Lines(Vec<String>);
 
 impl RowTaker for Lines {
@@ -154,7 +160,7 @@ fn more_than_a_file_can_hold_is_damage() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES('abc'),(x'00'),(1)").unwrap();
     let read = |rows_left, bytes_left, schema_bytes| {
-        let mut reader = Reader { connection: &connection, rows_left, bytes_left, schema_bytes };
+        let mut reader = Reader { connection: &connection, cancelled: &|| false, rows_left, bytes_left, schema_bytes };
         reader.hand_out("t", &mut Lines(Vec::new()))
     };
     assert!(matches!(read(3, 4, 0), Ok(3)));
