@@ -5,6 +5,7 @@
 //! was killed, and where the state before it is.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use super::progress::Progress;
 use super::recorder::{Note, Recorded, chain, record, subject};
 use super::{AppendOnly, Backup, BackupReport, Environment, Failure, InPlace, InPlaceReport};
-use crate::bundle::{Keyring, Kind};
+use crate::bundle::{Keyring, Kind, Label};
 use crate::crypto::{encode_hex, random};
 use crate::database::{InstallError, Others, keep_journal_mode};
 use crate::files::Folder;
@@ -62,6 +63,7 @@ impl Guard {
     /// The backup failed, or could not be announced: the work was not begun.
     pub fn run(&self, ring: Keyring, environment: &mut Environment, work: impl FnOnce() -> Work) -> Result<GuardReport, Failure> {
         self.require_replaceable()?;
+        let places = self.places();
         let backup = Backup { kind: Kind::PreMigration, ..self.backup.clone() }.run(&ring, environment)?;
         let id = encode_hex(&random::<8>(&mut *environment.entropy));
         // As long as this process lives, nobody takes the work for lost.
@@ -81,7 +83,7 @@ impl Guard {
         // From here on nobody stops it: a signal that ended the work must not keep the databases from being put back.
         environment.progress = Arc::new(Unstoppable(Arc::clone(&environment.progress)));
         let restored = match &work {
-            Err(why) if self.restore => Some(self.put_back(&backup, ring, why, environment)),
+            Err(why) if self.restore => Some(self.put_back(&backup, places, ring, why, environment)),
             _ => None,
         };
         // Only now: until the databases are put back, a kill leaves an intent that every command tells of.
@@ -97,11 +99,19 @@ impl Guard {
         Ok(GuardReport { backup, work, duration_ms, restored })
     }
 
-    fn put_back(&self, backup: &BackupReport, ring: Keyring, why: &str, environment: &mut Environment) -> Result<InPlaceReport, Failure> {
+    fn put_back(
+        &self,
+        backup: &BackupReport,
+        places: Vec<(Label, PathBuf)>,
+        ring: Keyring,
+        why: &str,
+        environment: &mut Environment,
+    ) -> Result<InPlaceReport, Failure> {
         let failed = format!("guarded work failed: {}: {why}", self.name);
         environment.reason = Some(environment.reason.take().map_or(failed.clone(), |reason| format!("{reason}; {failed}")));
         let mut request = InPlace::new(&backup.path);
         request.expected = Some(backup.core.id);
+        request.places = places;
         request.vault = Some(self.backup.vault.clone());
         request.others = self.others;
         request.append_only.clone_from(&self.append_only);
@@ -114,6 +124,12 @@ impl Guard {
         let report = request.prepare(&ring, environment)?.run(ring, environment)?;
         self.keep_modes(backup, &report, environment);
         Ok(report)
+    }
+
+    /// Where the databases are, before the work, which may remove one or go into another folder.
+    fn places(&self) -> Vec<(Label, PathBuf)> {
+        let resolved = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+        self.backup.sources.iter().map(|source| (source.label.clone(), resolved(&source.path))).collect()
     }
 
     /// As it was before means the journal mode, too, which the work may have changed, or lost with the file.

@@ -1,0 +1,64 @@
+//! Guarded work of a program that uses the library.
+
+mod support;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use airkeep::{Backup, Failure, Guard, GuardReport, InPlace};
+use rusqlite::Connection;
+use support::{environment, place, program, ring, spec};
+
+fn database(path: &Path) {
+    Connection::open(path).unwrap().execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
+}
+
+fn spoil(path: &Path) {
+    Connection::open(path).unwrap().execute_batch("DELETE FROM t").unwrap();
+}
+
+fn rows(path: &Path) -> i64 {
+    Connection::open(path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+}
+
+fn guard(database: &Path, vault: &Path) -> Guard {
+    Guard::new(Backup::new(vec![spec("main", database)], vault), "work")
+}
+
+fn is_put_back(report: &GuardReport) -> bool {
+    report.restored.as_ref().is_some_and(|restored| restored.as_ref().is_ok_and(airkeep::InPlaceReport::is_complete))
+}
+
+#[test]
+fn a_database_whose_path_is_no_text_is_put_back_there_and_nowhere_else() {
+    let home = place();
+    let (path, vault) = (home.path().join(OsStr::from_bytes(b"b\xfcro.db")), home.path().join("vault"));
+    database(&path);
+    let report = guard(&path, &vault).run(ring(), &mut environment(), || {
+        spoil(&path);
+        Err("failed".to_owned())
+    });
+    let report = report.unwrap();
+    assert!(is_put_back(&report), "{:?}", report.restored);
+    assert_eq!(rows(&path), 1);
+    assert!(!home.path().join("b\u{fffd}ro.db").exists());
+
+    spoil(&path);
+    let bundle = report.backup.path;
+    let refused = InPlace::new(&bundle).prepare(&ring(), &mut environment()).err();
+    assert!(matches!(refused, Some(Failure::UnclearPlace { .. })), "{refused:?}");
+    let key = support::key_file(home.path());
+    let restore = |more: &[&OsStr]| {
+        let mut command = program(home.path());
+        command.args(["restore".as_ref(), bundle.as_os_str(), "--in-place".as_ref(), "--force".as_ref(), "--key-file".as_ref()]);
+        command.arg(&key).args(more).output().unwrap()
+    };
+    let output = restore(&[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("the path of 'main' was not UTF-8") && told.contains("hint: name the file: --onto FILE"), "{told}");
+    let output = restore(&["--onto".as_ref(), path.as_os_str()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(rows(&path), 1);
+}
