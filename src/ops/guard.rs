@@ -15,6 +15,7 @@ use super::progress::Progress;
 use super::recorder::{Note, Recorded, chain, record, subject};
 use super::{AppendOnly, Backup, BackupReport, Environment, Failure, InPlace, InPlaceReport};
 use crate::bundle::{Keyring, Kind, Label};
+use crate::config::Config;
 use crate::crypto::{encode_hex, random};
 use crate::database::{InstallError, Others, keep_journal_mode};
 use crate::files::Folder;
@@ -33,6 +34,8 @@ pub struct Guard {
     pub others: Others,
     /// Tables whose rows are accounted for, as for [`InPlace::append_only`].
     pub append_only: Vec<AppendOnly>,
+    /// What the configuration says: the application's own check of a database runs once it is put back, as after every restore in place.
+    pub config: Option<Arc<Config>>,
 }
 
 /// How the work ended: well, or why not.
@@ -54,7 +57,7 @@ pub struct GuardReport {
 impl Guard {
     /// A guard around work with these defaults: databases are put back, and nobody else may use them then.
     pub fn new(backup: Backup, name: impl Into<String>) -> Guard {
-        Guard { backup, name: name.into(), restore: true, others: Others::Refuse, append_only: Vec::new() }
+        Guard { backup, name: name.into(), restore: true, others: Others::Refuse, append_only: Vec::new(), config: None }
     }
 
     /// Backs up, has the work done, and puts the databases back if it fails.
@@ -112,6 +115,9 @@ impl Guard {
         let mut request = InPlace::new(&backup.path);
         request.expected = Some(backup.core.id);
         request.places = places;
+        request.config.clone_from(&self.config);
+        // The state before may miss a demand: that was told when it was sealed, and it is the one that is wanted back.
+        request.accept_unmet = true;
         request.vault = Some(self.backup.vault.clone());
         request.others = self.others;
         request.append_only.clone_from(&self.append_only);
