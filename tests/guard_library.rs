@@ -4,6 +4,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use airkeep::{Backup, Failure, Guard, GuardReport, InPlace};
@@ -28,6 +29,26 @@ fn guard(database: &Path, vault: &Path) -> Guard {
 
 fn is_put_back(report: &GuardReport) -> bool {
     report.restored.as_ref().is_some_and(|restored| restored.as_ref().is_ok_and(airkeep::InPlaceReport::is_complete))
+}
+
+#[test]
+fn work_that_panics_is_undone_before_the_panic_goes_on() {
+    let home = place();
+    let (path, vault) = (home.path().join("app.db"), home.path().join("vault"));
+    database(&path);
+    let mut environment = environment();
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        guard(&path, &vault).run(ring(), &mut environment, || {
+            spoil(&path);
+            panic!("no {} in sight", "owner")
+        })
+    }));
+    assert_eq!(panic.unwrap_err().downcast_ref::<String>().unwrap(), "no owner in sight", "as it was");
+    assert_eq!(rows(&path), 1);
+    assert_eq!((environment.shortfalls.len(), &environment.reason), (0, &None));
+    let journal = std::fs::read_to_string(vault.join("journal.jsonl")).unwrap();
+    let last = journal.lines().last().unwrap();
+    assert!(last.contains("it panicked: no owner in sight") && last.contains("\"put_back\":true"), "{last}");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! append-only rows that it wrote. The work itself stands in the journal, before and after: who finds the first record alone knows that it
 //! was killed, and where the state before it is.
 
+use std::any::Any;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,6 +66,11 @@ impl Guard {
     ///
     /// # Errors
     /// The backup failed, or could not be announced: the work was not begun.
+    ///
+    /// # Panics
+    /// Where the work panics, which counts as a failure: the databases are put back, that is recorded, and then the panic goes on. If they could
+    /// not be put back, [`Environment::shortfalls`] says so, and the journal. Where a program aborts on panic nothing of this is done:
+    /// it is as after a kill.
     pub fn run(&self, ring: Keyring, environment: &mut Environment, work: impl FnOnce() -> Work) -> Result<GuardReport, Failure> {
         self.require_replaceable()?;
         let places = self.places();
@@ -80,7 +87,11 @@ impl Guard {
             return Err(Failure::Cancelled);
         }
         let begun = Instant::now();
-        let work = work();
+        // What the work had borrowed is seen by nobody before the panic goes on.
+        let (work, panic) = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(work) => (work, None),
+            Err(panic) => (Err(format!("it panicked: {}", words_of(&*panic))), Some(panic)),
+        };
         let duration_ms = begun.elapsed().as_millis() as u64;
         let lent = (Arc::clone(&environment.progress), environment.reason.clone());
         // From here on nobody stops it: a signal that ended the work must not keep the databases from being put back.
@@ -99,6 +110,11 @@ impl Guard {
         let more = json!({ "duration_ms": duration_ms, "error": work.as_ref().err(), "put_back": put_back });
         self.record(&id, &backup, outcome, &more, environment);
         (environment.progress, environment.reason) = lent;
+        if let Some(panic) = panic {
+            // Who catches it gets no report.
+            environment.shortfalls.extend(restored.and_then(not_put_back));
+            resume_unwind(panic);
+        }
         Ok(GuardReport { backup, work, duration_ms, restored })
     }
 
@@ -166,6 +182,22 @@ impl Guard {
         let note = Note::new(Event::Guard, outcome, Some(subject(&backup.core, &backup.path)), details);
         record(Folder::above(&backup.path).ok().as_ref(), self.backup.signing_key.as_ref(), note, environment)
     }
+}
+
+/// What is told of databases that are not as they were before.
+fn not_put_back(restored: Result<InPlaceReport, Failure>) -> Option<String> {
+    let told = |why: &str| Some(format!("the work panicked, and the databases were not put back: {why}"));
+    match restored {
+        Ok(report) if report.is_complete() => None,
+        Ok(_) => told("not all of them could be replaced"),
+        Err(failure) => told(&chain(&failure)),
+    }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
 }
 
 /// A process, told from later ones that get its number.
