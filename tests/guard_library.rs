@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use airkeep::{Backup, Failure, Guard, GuardReport, InPlace};
+use airkeep::ops::TargetResult;
+use airkeep::{Backup, Failure, Guard, InPlace};
 use rusqlite::Connection;
 use support::{environment, place, program, ring, spec};
 
@@ -25,10 +26,6 @@ fn rows(path: &Path) -> i64 {
 
 fn guard(database: &Path, vault: &Path) -> Guard {
     Guard::new(Backup::new(vec![spec("main", database)], vault), "work")
-}
-
-fn is_put_back(report: &GuardReport) -> bool {
-    report.restored.as_ref().is_some_and(|restored| restored.as_ref().is_ok_and(airkeep::InPlaceReport::is_complete))
 }
 
 #[test]
@@ -52,6 +49,23 @@ fn work_that_panics_is_undone_before_the_panic_goes_on() {
 }
 
 #[test]
+fn what_was_replaced_in_part_only_is_not_called_put_back() {
+    let home = place();
+    let (path, vault) = (home.path().join("app.db"), home.path().join("vault"));
+    database(&path);
+    let run = |work: Result<(), &str>| {
+        guard(&path, &vault).run(ring(), &mut environment(), || work.map_err(str::to_owned)).unwrap_or_else(|failure| panic!("{failure}"))
+    };
+    assert!(!run(Ok(())).is_put_back(), "it did not have to be");
+    let mut report = run(Err("failed"));
+    assert!(report.is_put_back());
+    report.restored.as_mut().unwrap().as_mut().unwrap().outcomes[0].result = TargetResult::NotTried;
+    assert!(!report.is_put_back());
+    let example = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guard_migration.rs")).unwrap();
+    assert!(example.contains("Err(why) if is_put_back =>"), "the example asks for it");
+}
+
+#[test]
 fn a_database_whose_path_is_no_text_is_put_back_there_and_nowhere_else() {
     let home = place();
     let (path, vault) = (home.path().join(OsStr::from_bytes(b"b\xfcro.db")), home.path().join("vault"));
@@ -61,7 +75,7 @@ fn a_database_whose_path_is_no_text_is_put_back_there_and_nowhere_else() {
         Err("failed".to_owned())
     });
     let report = report.unwrap();
-    assert!(is_put_back(&report), "{:?}", report.restored);
+    assert!(report.is_put_back(), "{:?}", report.restored);
     assert_eq!(rows(&path), 1);
     assert!(!home.path().join("b\u{fffd}ro.db").exists());
 

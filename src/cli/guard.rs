@@ -166,7 +166,7 @@ fn failed(report: &GuardReport, ended: &Ended, bundle: &Path) -> Option<Explaine
         (Err(why), None) => {
             Some(Explained { hint: Some(by_hand()), ..Explained::new(ended.exit(), format!("{why}; nothing was put back"), None) })
         }
-        (Err(why), Some(Ok(restored))) if restored.is_complete() => {
+        (Err(why), Some(_)) if report.is_put_back() => {
             Some(Explained::new(ended.exit(), format!("{why}; the databases are as they were before"), None))
         }
         (Err(_), Some(outcome)) => {

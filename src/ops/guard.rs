@@ -56,6 +56,14 @@ pub struct GuardReport {
     pub restored: Option<Result<InPlaceReport, Failure>>,
 }
 
+impl GuardReport {
+    /// Whether the work failed and every database is as it was before.
+    #[must_use]
+    pub fn is_put_back(&self) -> bool {
+        self.restored.as_ref().is_some_and(|restored| restored.as_ref().is_ok_and(InPlaceReport::is_complete))
+    }
+}
+
 impl Guard {
     /// A guard around work with these defaults: databases are put back, and nobody else may use them then.
     pub fn new(backup: Backup, name: impl Into<String>) -> Guard {
