@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use airkeep::bundle::KeyChange;
 use airkeep::ops::{ExtractFormat, Rekey, RowTarget};
-use airkeep::{
-    Backup, Environment, Extract, Failure, KeyFileKey, Keyring, Label, Progress, Restore, TrustedSigners, Verification, VerifyRequest,
-};
+use airkeep::{Backup, Environment, Extract, Failure, KeyFileKey, Keyring, Label, Progress, Restore, Verification, VerifyRequest};
 use rusqlite::Connection;
 use support::{back_up, fast_place, is_proving, listing, note, ring, spec};
 
@@ -116,9 +114,7 @@ fn an_extract_that_is_cancelled_leaves_nothing() {
     Connection::open(&source).unwrap().execute_batch("CREATE VIEW v AS SELECT 1; CREATE VIEW w AS SELECT 2").unwrap();
     let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
     let to = RowTarget::File(home.path().join("out.sql"));
-    let label = Label::parse("main").unwrap();
-    let (table, format, signers) = (None, ExtractFormat::Sql, TrustedSigners::default());
-    let extract = Extract { bundle, label, table, format, to, vault: None, scratch: None, signers, signing_key: None };
+    let extract = Extract { format: ExtractFormat::Sql, ..Extract::new(bundle, Label::parse("main").unwrap(), to) };
     sweep("extract", home.path(), |environment| extract.run(&ring(), &mut Vec::new(), environment).map(drop));
 }
 
@@ -130,7 +126,7 @@ fn a_change_of_keys_that_is_cancelled_changes_nothing() {
     let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
     let new = Keyring { key_files: vec![KeyFileKey::parse(&[9; 32]).expect("32 bytes")], ..Keyring::default() };
     let (old, change) = (ring(), KeyChange::Rotate(&new));
-    sweep("key change", home.path(), |environment| Rekey { ring: &old, change, signing_key: None }.run(&bundle, environment).map(drop));
+    sweep("key change", home.path(), |environment| Rekey::new(&old, change).run(&bundle, environment).map(drop));
 }
 
 #[test]
