@@ -20,10 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let report = guard.run(ring, &mut Environment::system(), || migrate(database).map_err(|error| error.to_string()))?;
 
     println!("kept {}", report.backup.path.display());
-    match (report.work, report.restored) {
-        (Ok(()), _) => println!("migrated"),
-        (Err(why), Some(Ok(_))) => println!("not migrated, everything is as before: {why}"),
-        (Err(why), _) => return Err(format!("not migrated, and not put back: {why}").into()),
+    let is_put_back = report.is_put_back();
+    match report.work {
+        Ok(()) => println!("migrated"),
+        Err(why) if is_put_back => println!("not migrated, everything is as before: {why}"),
+        Err(why) => return Err(format!("not migrated, and not put back: {why}").into()),
     }
     Ok(())
 }

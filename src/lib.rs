@@ -9,15 +9,18 @@
 //! | see what that would do | [`BackupPlan`] |
 //! | prove one | [`Verification`] |
 //! | get databases and files out of one | [`Restore`], [`Extract`] |
+//! | get rows out of one that a restore in place took away | [`ExportRows`] |
 //! | put databases back where they belong | [`InPlace`], [`RestorePlan`], [`Prepared`]; [`Resolve`] after a kill |
 //! | guard work on databases, such as a migration | [`Guard`] |
 //! | tell what differs | [`Compare`] |
 //! | adopt backups of other programs | [`Import`] |
 //! | look into a bundle, a vault, its journal | [`inspect`], [`list`], [`Vault`], [`Audit`] |
+//! | see what takes room | [`measure`], [`measure_vault`] |
 //! | make a vault that signs, change keys | [`Init`], [`Rekey`] |
 //! | read `airkeep.toml` | [`Config`] |
 //!
-//! Each is a request with public fields and a constructor that fills in defaults. It is run with a [`Keyring`] and an [`Environment`] (clock,
+//! What does something is a request with public fields, and nearly each has a constructor that fills in defaults. What those fields take is here
+//! where it is needed often, else in the room that it is of: [`ops`], [`bundle`], [`database`], [`plain`]. A request is run with a [`Keyring`] and an [`Environment`] (clock,
 //! randomness, host, progress), and gives a report or a [`Failure`]. What was done all right but could not be recorded or told stands in
 //! [`Environment::shortfalls`].
 //!
@@ -33,13 +36,15 @@ pub mod ops;
 pub mod plain;
 pub mod vault;
 
-pub use bundle::{Compression, Keyring, Label, Level, Manifest, TrustedSigners};
+pub use bundle::{Compression, KeyChange, Keyring, Kind, Label, Level, Manifest, Marking, TrustedSigners};
 pub use config::Config;
 pub use crypto::{Fingerprint, KeyFileKey, Passphrase, PassphraseError};
+pub use database::{CheckKind, Links, Others};
 pub use ops::{
-    Audit, Backup, BackupPlan, BackupReport, Compare, CompareReport, Environment, Extract, Failure, Guard, GuardReport, Import, InPlace,
-    InPlaceReport, Init, Prepared, Progress, Rekey, Resolve, Restore, RestorePlan, RestoreReport, SigningKeyPlace, SourceSpec,
-    Verification, VerifyRequest, inspect, list,
+    Against, AppendOnly, Audit, Backup, BackupPlan, BackupReport, Compare, CompareReport, Environment, ExportReport, ExportRows, Extract,
+    ExtractFormat, ExtractReport, Failure, FileSource, Guard, GuardReport, Import, InPlace, InPlaceReport, Init, OldBackup, Prepared,
+    Progress, Rekey, Resolve, Restore, RestorePlan, RestoreReport, RowFormat, RowTarget, Service, SigningKeyPlace, SizeReport, SourceGroup,
+    SourceSpec, Verification, VerifyRequest, inspect, list, measure, measure_vault,
 };
 pub use vault::Vault;
 

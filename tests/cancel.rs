@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use airkeep::bundle::KeyChange;
-use airkeep::ops::Rekey;
-use airkeep::{Backup, Environment, Failure, KeyFileKey, Keyring, Progress, Restore, Verification, VerifyRequest};
+use airkeep::ops::{ExtractFormat, Rekey, RowTarget};
+use airkeep::{Backup, Environment, Extract, Failure, KeyFileKey, Keyring, Label, Progress, Restore, Verification, VerifyRequest};
 use rusqlite::Connection;
 use support::{back_up, fast_place, is_proving, listing, note, ring, spec};
 
@@ -107,6 +107,18 @@ fn a_restore_that_is_cancelled_leaves_nothing() {
 }
 
 #[test]
+fn an_extract_that_is_cancelled_leaves_nothing() {
+    let home = fast_place();
+    let source = home.path().join("source.db");
+    database(&source, "wal");
+    Connection::open(&source).unwrap().execute_batch("CREATE VIEW v AS SELECT 1; CREATE VIEW w AS SELECT 2").unwrap();
+    let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
+    let to = RowTarget::File(home.path().join("out.sql"));
+    let extract = Extract { format: ExtractFormat::Sql, ..Extract::new(bundle, Label::parse("main").unwrap(), to) };
+    sweep("extract", home.path(), |environment| extract.run(&ring(), &mut Vec::new(), environment).map(drop));
+}
+
+#[test]
 fn a_change_of_keys_that_is_cancelled_changes_nothing() {
     let home = fast_place();
     let source = home.path().join("source.db");
@@ -114,7 +126,7 @@ fn a_change_of_keys_that_is_cancelled_changes_nothing() {
     let bundle = back_up(&source, &home.path().join("vault"), |_| {}).path;
     let new = Keyring { key_files: vec![KeyFileKey::parse(&[9; 32]).expect("32 bytes")], ..Keyring::default() };
     let (old, change) = (ring(), KeyChange::Rotate(&new));
-    sweep("key change", home.path(), |environment| Rekey { ring: &old, change, signing_key: None }.run(&bundle, environment).map(drop));
+    sweep("key change", home.path(), |environment| Rekey::new(&old, change).run(&bundle, environment).map(drop));
 }
 
 #[test]

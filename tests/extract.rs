@@ -10,8 +10,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use airkeep::bundle::{BundleError, Entry, EntryPath, EntrySink, Examination, Medium, SealCheck, read_front, unlock};
-use airkeep::ops::{Extract, ExtractFormat, ExtractReport, RowTarget};
-use airkeep::{Backup, Compression, Environment, Failure, Label, Level, TrustedSigners};
+use airkeep::ops::{Extract, ExtractReport, RowTarget};
+use airkeep::{Backup, Compression, Environment, Failure, Label, Level};
 use cli::{Home, has, surgery};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -109,17 +109,7 @@ impl Sealed {
     }
 
     fn extract(&self, label: &str, to: &str) -> Result<ExtractReport, Failure> {
-        let extract = Extract {
-            bundle: self.bundle.clone(),
-            label: Label::parse(label).unwrap(),
-            table: None,
-            format: ExtractFormat::Sqlite,
-            to: RowTarget::File(self.folder.path().join(to)),
-            vault: None,
-            scratch: None,
-            signers: TrustedSigners::default(),
-            signing_key: None,
-        };
+        let extract = Extract::new(&self.bundle, Label::parse(label).unwrap(), RowTarget::File(self.folder.path().join(to)));
         extract.run(&ring(), &mut io::sink(), &mut Environment { state_folder: None, ..environment() })
     }
 

@@ -222,6 +222,21 @@ fn where_the_databases_cannot_be_put_back_the_bundle_is_named() {
     assert_eq!(run.code, 7, "online goes past them: {}", run.stderr);
 }
 
+#[test]
+fn the_application_checks_what_was_put_back() {
+    let home = site("wal");
+    let demand = "assert = 'SELECT count(*) > 99 FROM person'";
+    home.write("airkeep.toml", format!("[sources.app]\nsqlite = 'app.db'\n{demand}\ncheck = ['sh', 'check.sh', '{{path}}']\n"), 0o600);
+    home.write("check.sh", "echo \"$1 $AIRKEEP_LABEL\" >>seen; test ! -e no\n", 0o600);
+    let run = guard(&home, &[], "migrate-and-fail");
+    assert!(run.code == 7 && run.stderr.contains("the databases are as they were before"), "{}", run.stderr);
+    let seen = String::from_utf8(home.read("seen")).unwrap();
+    assert_eq!(seen, format!("{} app\n", home.path("app.db").canonicalize().unwrap().display()));
+    home.write("no", "", 0o600);
+    let run = guard(&home, &[], "migrate-and-fail");
+    assert!(run.code == 7 && run.stderr.contains("'app' is restored, and its check says no"), "{}", run.stderr);
+}
+
 fn file(path: &str) -> &str {
     path.rsplit('/').next().unwrap()
 }

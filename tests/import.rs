@@ -57,6 +57,23 @@ fn sum(bytes: &[u8]) -> String {
     airkeep::crypto::Digest::of(bytes).to_string()
 }
 
+#[test]
+fn what_live_databases_have_is_not_asked_of_old_backups() {
+    let home = home();
+    let label = airkeep::Label::parse("app").unwrap();
+    let old = airkeep::ops::OldBackup { path: home.path("app.db"), label: Some(label.clone()) };
+    let mut import = airkeep::Import::new(vec![old], home.path("vault"));
+    import.backup.append_only = airkeep::ops::AppendOnly::read("app:no-such-table").unwrap();
+    import.backup.groups = vec![airkeep::ops::SourceGroup { name: "all".to_owned(), labels: vec![label.clone()] }];
+    import.backup.assertions = vec![(label, airkeep::database::Assertion::parse("no_such_table > 1").unwrap())];
+    let key_files = vec![airkeep::KeyFileKey::parse(&[7; 32]).unwrap()];
+    let ring = airkeep::Keyring { key_files, ..airkeep::Keyring::default() };
+    let mut environment = airkeep::Environment { state_folder: None, ..airkeep::Environment::system() };
+    let report = import.run(&ring, &[], &mut environment).unwrap();
+    let source = &report.manifest.sources[0];
+    assert_eq!((report.warnings, source.assertions.len(), source.consistency.as_str()), (Vec::new(), 0, "independent"));
+}
+
 fn import<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["import"], arguments, &["--key-file", "key"]].concat()
 }

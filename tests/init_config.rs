@@ -65,6 +65,28 @@ fn a_configuration_that_is_there_is_kept() {
 }
 
 #[test]
+fn a_vault_that_has_a_signer_gets_a_configuration_and_stays_as_it_is() {
+    let (home, _live) = application();
+    let made = home.json(&["init", "--no-config", "--json"]);
+    home.refuses(2, "is signed already", &["init", "--no-config"]);
+    let kept = home.read("airkeep-vault/vault.json");
+    let report = home.json(&["init", "--json"]);
+    assert_eq!((&report["signer"], &report["key_file"], &report["new_vault"]), (&made["signer"], &made["key_file"], &false.into()));
+    assert_eq!((&report["config"]["is_new"], &report["config"]["databases"]), (&true.into(), &5.into()));
+    assert_eq!(home.read("airkeep-vault/vault.json"), kept);
+    home.succeeds(&["config", "check"]);
+    let backup = home.json(&["backup", "--key-file", "k", "--json"]);
+    assert_eq!(backup["bundle"]["signer"], made["signer"]);
+    home.refuses(2, "is signed already", &["init"]);
+    std::fs::remove_file(home.path("airkeep.toml")).unwrap();
+    let told = home.succeeds(&["init"]);
+    assert!(told.contains(" (kept as it is, and its signer)\n") && !told.contains("write the fingerprint down"), "{told}");
+    std::fs::remove_file(home.path("airkeep.toml")).unwrap();
+    home.folder("airkeep.toml");
+    home.refuses(1, "no airkeep.toml was written", &["init"]);
+}
+
+#[test]
 fn where_it_cannot_stand_the_vault_is_made_all_the_same() {
     let (home, _live) = application();
     home.folder("airkeep.toml");

@@ -42,7 +42,7 @@ fn opens(bundle: &Path, ring: &Keyring) -> bool {
 }
 
 fn change(bundle: &Path, ring: &Keyring, change: KeyChange<'_>) -> Result<SlotReport, Failure> {
-    Rekey { ring, change, signing_key: None }.run(bundle, &mut Environment::system())
+    Rekey::new(ring, change).run(bundle, &mut Environment::system())
 }
 
 /// Everything from `RECOVER.txt` on, which no change of keys may touch.

@@ -219,7 +219,7 @@ impl Exit {
             Failure::AppendOnly { .. } => Exit::Usage,
             Failure::Archive { .. } => Exit::Integrity,
             Failure::Unmet { .. } => Exit::Policy,
-            Failure::OnlyInto { .. } | Failure::NoPlace { .. } => Exit::Usage,
+            Failure::OnlyInto { .. } | Failure::NoPlace { .. } | Failure::UnclearPlace { .. } => Exit::Usage,
             Failure::Files { .. } | Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
             Failure::Dump { source, .. } => Exit::of_dump(source),
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),
@@ -279,7 +279,7 @@ impl Exit {
             DumpError::NoTable { .. } => Exit::NotFound,
             DumpError::OneTable { .. } => Exit::Usage,
             DumpError::Sqlite(_) | DumpError::Endless { .. } | DumpError::Statement { .. } => Exit::Integrity,
-            DumpError::Scratch(_) | DumpError::Write(_) => Exit::Failed,
+            DumpError::Cancelled | DumpError::Scratch(_) | DumpError::Write(_) => Exit::Failed,
         }
     }
 

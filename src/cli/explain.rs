@@ -68,6 +68,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::AppendOnly { .. } => Some("it holds a JSON array of names, or of objects with \"table\""),
         Failure::OnlyInto { .. } => Some("restore it into a folder: --to DIR"),
         Failure::NoPlace { .. } => Some("name the file: --onto FILE, or name its source in airkeep.toml"),
+        Failure::UnclearPlace { .. } => Some("name the file: --onto FILE"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
         Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),

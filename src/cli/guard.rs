@@ -5,6 +5,7 @@ mod child;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use airkeep::bundle::Marking;
@@ -118,6 +119,7 @@ impl Arguments {
         backup.check_sources()?;
         let mut guard = Guard::new(backup, self.command[0].to_string_lossy());
         guard.restore = !self.no_restore;
+        guard.config = settings::config().cloned().map(Arc::new);
         guard.others = if self.online { Others::Keep } else { Others::Refuse };
         for text in &self.append_only {
             guard.append_only.extend(append_only(text)?);
@@ -164,7 +166,7 @@ fn failed(report: &GuardReport, ended: &Ended, bundle: &Path) -> Option<Explaine
         (Err(why), None) => {
             Some(Explained { hint: Some(by_hand()), ..Explained::new(ended.exit(), format!("{why}; nothing was put back"), None) })
         }
-        (Err(why), Some(Ok(restored))) if restored.is_complete() => {
+        (Err(why), Some(_)) if report.is_put_back() => {
             Some(Explained::new(ended.exit(), format!("{why}; the databases are as they were before"), None))
         }
         (Err(_), Some(outcome)) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use airkeep::bundle::SetName;
 use airkeep::config::{CONFIG, Config, starter};
 use airkeep::files::Folder;
-use airkeep::ops::{SignerReport, SigningKeyPlace};
+use airkeep::ops::{SignerReport, SigningKeyPlace, show_signer};
 use airkeep::{Environment, Failure, Init};
 use clap::Args;
 use serde_json::{Value, json};
@@ -25,7 +25,8 @@ use survey::survey;
 /// Makes an Ed25519 key outside the vault; from then on every bundle of the vault is signed with it, and can be checked by anybody with
 /// 'airkeep verify --signer' or ssh-keygen. The key's fingerprint is printed: write it down, it is what others compare with.
 ///
-/// A vault that 'airkeep backup' made gets a signing key in the same way.
+/// A vault that 'airkeep backup' made gets a signing key in the same way. One that has a signer stays as it is, and is refused unless an
+/// airkeep.toml is to be begun for it.
 ///
 /// Where no configuration is in effect an airkeep.toml is begun in the working folder, with the vault and all SQLite databases that are
 /// found below: four folders deep, without hidden folders, node_modules, target and vaults. Look it through; it is only a start.
@@ -60,14 +61,34 @@ impl Arguments {
     pub fn run(self) -> Result<Report, Explained> {
         let init = Init { vault: self.vault, name: self.name, place: self.signing.required_place()? };
         let mut environment = self.record.environment();
-        let report = init.run(&mut environment)?;
-        let config = if self.no_config { Begun::default() } else { begin_config(&report, init.place, &mut environment) };
+        let report = match init.run(&mut environment) {
+            // The configuration alone can still be begun.
+            Err(Failure::Signed { .. }) if !self.no_config && settings::config().is_none() => return begin_config_only(&init, environment),
+            made => made?,
+        };
+        let config = if self.no_config { Begun::default() } else { begin_config(&report, &init.place, &mut environment) };
         let made = if report.is_new_vault { "made    " } else { "vault   " };
         let text = format!("{made}  {}\n{}{ADVICE}{}", screen::escape(&report.vault.to_string_lossy()), lines(&report), config.text);
         let mut object = object(&report);
         object.insert("config".to_owned(), config.json);
         Ok(Report { text, json: object, warnings: config.warnings, error: None }.with_shortfalls(environment))
     }
+}
+
+/// Writes the configuration of a vault that has a signer already.
+fn begin_config_only(init: &Init, mut environment: Environment) -> Result<Report, Explained> {
+    let report = show_signer(&init.vault, &init.place, &mut environment)?;
+    let mut config = begin_config(&report, &init.place, &mut environment);
+    if config.json.is_null() {
+        // Nothing at all was done then.
+        let why = config.warnings.pop().unwrap_or_default();
+        return Err(Explained::new(Exit::Failed, why, Some("the vault has a signer already, and stays as it is")));
+    }
+    let vault = screen::escape(&report.vault.to_string_lossy());
+    let text = format!("vault     {vault} (kept as it is, and its signer)\n{}{}", lines(&report), config.text);
+    let mut object = object(&report);
+    object.insert("config".to_owned(), config.json);
+    Ok(Report { text, json: object, warnings: config.warnings, error: None }.with_shortfalls(environment))
 }
 
 /// What is to be said of the configuration.
@@ -79,7 +100,7 @@ struct Begun {
 }
 
 /// Writes a configuration, unless there is one. The vault is made by then, so that what fails here is told and nothing more.
-fn begin_config(report: &SignerReport, place: SigningKeyPlace, environment: &mut Environment) -> Begun {
+fn begin_config(report: &SignerReport, place: &SigningKeyPlace, environment: &mut Environment) -> Begun {
     if let Some(config) = settings::config() {
         let path = config.path.to_string_lossy();
         let text = format!("config    {} (kept as it is)\n", screen::escape(&path));
@@ -88,8 +109,8 @@ fn begin_config(report: &SignerReport, place: SigningKeyPlace, environment: &mut
     let mut survey = survey(Path::new("."));
     // The next backup would look for it in its usual place.
     survey.found.signing_key = match place {
-        SigningKeyPlace::File(path) => Some(path),
-        SigningKeyPlace::Folder(_) => None,
+        SigningKeyPlace::File(path) if report.key_file.is_ok() => Some(path.clone()),
+        _ => None,
     };
     let content = starter(report.set.name.as_str(), &report.vault, &survey.found);
     let mut warnings = survey.notes;

@@ -62,6 +62,9 @@ pub enum DumpError {
         /// Its name.
         name: String,
     },
+    /// Somebody said stop.
+    #[error("cancelled")]
+    Cancelled,
     /// Scratch failed.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
@@ -135,6 +138,7 @@ fn reading<T>(image: &Image, cancelled: Cancelled<'_>, work: impl FnOnce(&mut Re
             let schema_bytes: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             work(&mut Reader {
                 connection: &connection,
+                cancelled,
                 rows_left: image.len() / SMALLEST_CELL_BYTES,
                 bytes_left: image.len().saturating_mul(2),
                 schema_bytes: schema_bytes.unsigned_abs().saturating_mul(2),
@@ -151,6 +155,8 @@ fn reading<T>(image: &Image, cancelled: Cancelled<'_>, work: impl FnOnce(&mut Re
 /// An open image, and how much it can still hold.
 struct Reader<'c> {
     connection: &'c Connection,
+    /// SQLite's statements are interrupted; what is done between them asks.
+    cancelled: Cancelled<'c>,
     rows_left: u64,
     bytes_left: u64,
     /// What each row may have besides: values that stand in the schema alone, as defaults of columns that were added later.

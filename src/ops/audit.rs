@@ -37,6 +37,11 @@ pub struct AuditReport {
 }
 
 impl Audit {
+    /// An audit with the defaults.
+    pub fn new(vault: impl Into<PathBuf>) -> Audit {
+        Audit { vault: vault.into(), against: Vec::new(), signers: TrustedSigners::default() }
+    }
+
     /// Checks the whole journal.
     ///
     /// # Errors

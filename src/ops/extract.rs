@@ -93,6 +93,21 @@ impl ExtractFormat {
 }
 
 impl Extract {
+    /// A request for the file of a database, with the defaults.
+    pub fn new(bundle: impl Into<PathBuf>, label: Label, to: RowTarget) -> Extract {
+        Extract {
+            bundle: bundle.into(),
+            label,
+            table: None,
+            format: ExtractFormat::Sqlite,
+            to,
+            vault: None,
+            scratch: None,
+            signers: TrustedSigners::default(),
+            signing_key: None,
+        }
+    }
+
     /// Hands it out; `stream` is written to only where [`RowTarget::Stream`] says so.
     ///
     /// # Errors

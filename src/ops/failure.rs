@@ -52,6 +52,14 @@ pub enum Failure {
         /// The name of the old backup.
         file: String,
     },
+    /// The manifest does not have the path of a database as it was: it is text, and that was not.
+    #[error("the path of '{label}' was not UTF-8, and the bundle has it as '{path}' only")]
+    UnclearPlace {
+        /// Its label.
+        label: Label,
+        /// What the manifest has, with U+FFFD for what it could not say.
+        path: String,
+    },
     /// A snapshot is not what the configuration demands.
     #[error("the snapshot of '{label}' is not what airkeep.toml demands: {what}")]
     Unmet {

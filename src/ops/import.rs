@@ -40,7 +40,8 @@ pub struct OldBackup {
 pub struct Import {
     /// What to adopt, in this order.
     pub files: Vec<OldBackup>,
-    /// How the bundle is made; sources and kind of it are not looked at.
+    /// How the bundle is made; what is captured, and what is known of it, is not looked at: kind, sources, files, groups, append-only tables and
+    /// demands are those of live databases.
     pub backup: Backup,
     /// What one file may unpack to, in place of the limit that follows from its size.
     pub max_size_bytes: Option<u64>,
@@ -61,7 +62,16 @@ impl Import {
         self.backup.in_vault(environment, |vault, environment| {
             let adopted = self.prepare(old, environment)?;
             let sources = adopted.databases.iter().map(|database| database.spec.clone()).collect();
-            let backup = Backup { sources, kind: Kind::Imported, ..self.backup.clone() };
+            let backup = Backup {
+                sources,
+                kind: Kind::Imported,
+                files: Vec::new(),
+                optional: Vec::new(),
+                groups: Vec::new(),
+                append_only: Vec::new(),
+                assertions: Vec::new(),
+                ..self.backup.clone()
+            };
             let mut report = backup.seal_into(vault, ring, &adopted, environment).map_err(|failure| adopted.explain(failure))?;
             report.warnings.extend(adopted.notes);
             Ok(report)

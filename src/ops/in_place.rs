@@ -52,6 +52,8 @@ pub struct InPlace {
     pub labels: Vec<Label>,
     /// The target, for a single source; else each goes where it was captured.
     pub onto: Option<PathBuf>,
+    /// Where databases belong, where that is known: before what the configuration and the bundle say. A manifest is text, and a path need not be.
+    pub places: Vec<(Label, PathBuf)>,
     /// What the configuration says: where databases belong (else each goes where it was captured), what is demanded of them, how the
     /// application checks them.
     pub config: Option<Arc<Config>>,
@@ -121,6 +123,7 @@ impl InPlace {
             expected: None,
             labels: Vec::new(),
             onto: None,
+            places: Vec::new(),
             config: None,
             vault: None,
             others: Others::Refuse,

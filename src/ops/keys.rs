@@ -51,7 +51,12 @@ pub struct SlotReport {
     pub newer_generation: Option<u64>,
 }
 
-impl Rekey<'_> {
+impl<'k> Rekey<'k> {
+    /// A request with the defaults.
+    pub fn new(ring: &'k Keyring, change: KeyChange<'k>) -> Rekey<'k> {
+        Rekey { ring, change, signing_key: None }
+    }
+
     /// Changes the slots of one bundle.
     ///
     /// # Errors

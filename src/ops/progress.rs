@@ -110,6 +110,7 @@ pub(super) fn heed<T>(progress: &Arc<dyn Progress>, result: Result<T, Failure>) 
         | Failure::Import { .. }
         | Failure::NotLive { .. }
         | Failure::NotCompared { .. }
+        | Failure::Dump { .. }
             if progress.is_cancelled() =>
         {
             Failure::Cancelled

@@ -37,6 +37,11 @@ pub struct RebuildReport {
 }
 
 impl Rebuild {
+    /// A request with the defaults.
+    pub fn new(vault: impl Into<PathBuf>) -> Rebuild {
+        Rebuild { vault: vault.into(), signing_key: None }
+    }
+
     /// Makes the journal anew.
     ///
     /// # Errors

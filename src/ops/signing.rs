@@ -126,6 +126,11 @@ pub struct SignerReport {
 }
 
 impl Init {
+    /// A request with the defaults.
+    pub fn new(vault: impl Into<PathBuf>, place: SigningKeyPlace) -> Init {
+        Init { vault: vault.into(), name: None, place }
+    }
+
     /// Makes the vault and its signing key. A run that was killed is finished by running it again.
     ///
     /// # Errors

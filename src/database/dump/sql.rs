@@ -13,6 +13,7 @@ use rusqlite::{Connection, Statement};
 use super::statement::one_statement;
 use super::{DumpError, Dumped, Reader, hidden_rowid, selected, virtual_tables};
 use crate::crypto::encode_hex;
+use crate::database::bounds::Cancelled;
 use crate::database::gap::words::has_autoincrement;
 use crate::database::sql::quoted;
 
@@ -34,7 +35,7 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
     let tables: Vec<&Object> = objects.iter().filter(|object| object.kind == "table" && object.is_stored).collect();
     let (internal, own): (Vec<&Object>, Vec<&Object>) = tables.into_iter().partition(|table| table.name.starts_with("sqlite_"));
     for table in &own {
-        text.create(table)?;
+        text.create(table, reader.cancelled)?;
     }
     for table in &own {
         let count = text.insert(reader, &table.name, None)?;
@@ -50,11 +51,11 @@ pub(super) fn write(reader: &mut Reader<'_>, only: Option<&str>, out: &mut dyn W
         dumped.tables.push((table.name.clone(), count));
     }
     if let (Some(only), true) = (only, has_counter) {
-        text.put("DELETE FROM sqlite_sequence;\n")?;
+        text.forget_counter(only)?;
         text.insert(reader, "sqlite_sequence", Some(only))?;
     }
     for object in objects.iter().filter(|object| object.kind != "table" && object.sql.is_some()) {
-        text.create(object)?;
+        text.create(object, reader.cancelled)?;
     }
     if only.is_none() {
         text.versions(connection)?;
@@ -114,6 +115,13 @@ impl Text<'_, '_> {
         Ok(true)
     }
 
+    /// Forgets what inserting the rows of this table made of its counter, and no other: it may be loaded beside tables that have their own.
+    fn forget_counter(&mut self, table: &str) -> Result<(), DumpError> {
+        let mut line = "DELETE FROM sqlite_sequence WHERE name = ".to_owned();
+        self.push_literal(&mut line, ValueRef::Text(table.as_bytes()))?;
+        self.put(&(line + ";\n"))
+    }
+
     fn versions(&mut self, connection: &Connection) -> Result<(), DumpError> {
         for pragma in ["application_id", "user_version"] {
             let value: i64 = connection.query_row(&format!("PRAGMA main.{pragma}"), [], |row| row.get(0))?;
@@ -122,8 +130,11 @@ impl Text<'_, '_> {
         Ok(())
     }
 
-    fn create(&mut self, object: &Object) -> Result<(), DumpError> {
-        let sql = object.sql.as_deref().and_then(|sql| one_statement(sql, &object.kind));
+    fn create(&mut self, object: &Object, cancelled: Cancelled<'_>) -> Result<(), DumpError> {
+        let sql = object.sql.as_deref().and_then(|sql| one_statement(sql, &object.kind, cancelled));
+        if cancelled() {
+            return Err(DumpError::Cancelled);
+        }
         let refused = || DumpError::Statement { kind: object.kind.clone(), name: object.name.clone() };
         self.put(&format!("{};\n", sql.ok_or_else(refused)?))
     }

@@ -4,10 +4,17 @@
 //! takes `go` or `/` alone on a line for the end of a statement, wherever it looks complete, and a dot behind that for a command
 //! of its own: such lines get an empty comment in front.
 
-/// The statement as it can be written in front of a semicolon; `None` if it is anything but one that creates an object of this kind.
-pub(super) fn one_statement(sql: &str, kind: &str) -> Option<String> {
+use crate::database::bounds::Cancelled;
+
+/// The statement as it can be written in front of a semicolon; `None` if it is anything but one that creates an object of this kind, or
+/// if reading it was cancelled.
+pub(super) fn one_statement(sql: &str, kind: &str, cancelled: Cancelled<'_>) -> Option<String> {
     let mut scan = Scan { rest: sql, written: String::with_capacity(sql.len()), words: Vec::new() };
-    while scan.step()? {}
+    while scan.step()? {
+        if scan.words.len().is_multiple_of(ASKED_EVERY) && cancelled() {
+            return None;
+        }
+    }
     is_creation(&scan.words, kind).then_some(scan.written)
 }
 
@@ -36,15 +43,17 @@ impl Scan<'_> {
             '-' if self.rest.starts_with("-\u{2d}") => self.rest.find('\n')?,
             '/' if self.rest.starts_with("/*") => 2 + self.rest[2..].find("*/")? + 2,
             _ if is_of_word(first) => self.rest.find(|c| !is_of_word(c)).unwrap_or(self.rest.len()),
+            // As a whole: a schema can have hundreds of thousands of empty lines, and each would be looked behind.
+            _ if BLANKS.contains(&first) => self.rest.find(|c| !BLANKS.contains(&c)).unwrap_or(self.rest.len()),
             _ => first.len_utf8(),
         };
         let (token, rest) = self.rest.split_at(length);
-        self.written.push_str(token);
+        match BLANKS.contains(&first) && ends_statement_in_a_shell(rest) {
+            true => self.written.push_str(&token.replace('\n', "\n/**/")),
+            false => self.written.push_str(token),
+        }
         self.rest = rest;
         let is_comment = token.starts_with("-\u{2d}") || token.starts_with("/*");
-        if first == '\n' && ends_statement_in_a_shell(rest) {
-            self.written.push_str("/**/");
-        }
         if !first.is_whitespace() && !is_comment {
             self.words.push(match first {
                 ';' => Word::Semicolon,
@@ -61,9 +70,8 @@ fn closed(text: &str, from: usize, closing: char) -> Option<usize> {
     Some(from + text[from..].find(closing)? + closing.len_utf8())
 }
 
-/// Source: `line_is_command_terminator` of the sqlite3 shell.
-fn ends_statement_in_a_shell(rest: &str) -> bool {
-    let line = rest.trim_start_matches([' ', '\t', '\r', '\u{b}', '\u{c}', '\n']);
+/// Whether this behind white space would be such a line. Source: `line_is_command_terminator` of the sqlite3 shell.
+fn ends_statement_in_a_shell(line: &str) -> bool {
     let is_go = line.get(..2).is_some_and(|word| word.eq_ignore_ascii_case("go")) && !line[2..].starts_with(is_of_word);
     is_go || (line.starts_with('/') && !line.starts_with("/*"))
 }
@@ -87,9 +95,19 @@ fn is_of_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_' || character == '$' || !character.is_ascii()
 }
 
+/// White space to the shell.
+const BLANKS: [char; 6] = [' ', '\t', '\r', '\u{b}', '\u{c}', '\n'];
+/// So many tokens take less than a millisecond.
+const ASKED_EVERY: usize = 1024;
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    fn one_statement(sql: &str, kind: &str) -> Option<String> {
+        super::one_statement(sql, kind, &|| false)
+    }
 
     #[test]
     fn one_statement_passes_as_it_is() {
@@ -131,5 +149,24 @@ mod tests {
         );
         let quoted = "CREATE TABLE t(a DEFAULT '\ngo\n.shell x')";
         assert_eq!(one_statement(quoted, "table").as_deref(), Some(quoted));
+    }
+
+    #[test]
+    fn empty_lines_take_no_longer_the_more_there_are() {
+        let sql = format!("CREATE VIEW v AS SELECT{}1 /{}go{}", "\n \r\n".repeat(500_000), "\n".repeat(500_000), "\n".repeat(500_000));
+        let begun = Instant::now();
+        let written = one_statement(&sql, "view").unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert_eq!(written.matches("/**/").count(), 500_000, "each line in front of the word");
+        assert_eq!(written.replace("/**/", ""), sql);
+    }
+
+    #[test]
+    fn a_long_statement_is_left_when_that_is_wanted() {
+        let asked = AtomicUsize::new(0);
+        let sql = format!("CREATE VIEW v AS SELECT 1{}", ",1".repeat(1_000_000));
+        let cancelled = || asked.fetch_add(1, Ordering::Relaxed) == 1;
+        assert_eq!(super::one_statement(&sql, "view", &cancelled), None);
+        assert_eq!(asked.into_inner(), 2);
     }
 }

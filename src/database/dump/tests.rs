@@ -92,6 +92,19 @@ fn one_table_comes_with_its_indexes_triggers_and_counter() {
 }
 
 #[test]
+fn one_table_is_loaded_beside_others_whose_counters_stay() {
+    let image = image("CREATE TABLE T(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO T VALUES(40),(3); DELETE FROM t WHERE id = 40;");
+    let (sql, _) = text(&image, Some("t"));
+    let made = Connection::open_in_memory().unwrap();
+    made.execute_batch("CREATE TABLE other(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO other VALUES(17); DELETE FROM other;")
+        .unwrap();
+    made.execute_batch(&sql).unwrap();
+    let mut counters = made.prepare("SELECT name, seq FROM sqlite_sequence ORDER BY name").unwrap();
+    let counters: Vec<(String, i64)> = counters.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(counters, [("T".to_owned(), 40), ("other".to_owned(), 17)]);
+}
+
+#[test]
 fn text_behind_a_statement_is_refused() {
     let image = image(
         "CREATE TABLE t(a); INSERT INTO t VALUES(1); PRAGMA writable_schema=ON;
@@ -99,6 +112,12 @@ fn text_behind_a_statement_is_refused() {
     );
     let mut out = Vec::new();
     assert!(matches!(dump_sql(&image, None, &mut out, &|| false), Err(DumpError::Statement { .. } | DumpError::Sqlite(_))));
+}
+
+#[test]
+fn a_schema_without_rows_can_be_left_too() {
+    let image = image("CREATE TABLE t(a); CREATE VIEW v AS SELECT 1;");
+    assert!(matches!(dump_sql(&image, None, &mut Vec::new(), &|| true), Err(DumpError::Cancelled | DumpError::Sqlite(_))));
 }
 
 struct Lines(Vec<String>);
@@ -141,7 +160,7 @@ fn more_than_a_file_can_hold_is_damage() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES('abc'),(x'00'),(1)").unwrap();
     let read = |rows_left, bytes_left, schema_bytes| {
-        let mut reader = Reader { connection: &connection, rows_left, bytes_left, schema_bytes };
+        let mut reader = Reader { connection: &connection, cancelled: &|| false, rows_left, bytes_left, schema_bytes };
         reader.hand_out("t", &mut Lines(Vec::new()))
     };
     assert!(matches!(read(3, 4, 0), Ok(3)));

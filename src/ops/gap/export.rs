@@ -88,6 +88,19 @@ struct Opened<'m> {
 }
 
 impl ExportRows {
+    /// A request for all rows of the only source that has a gap, with the defaults.
+    pub fn new(bundle: impl Into<PathBuf>, to: RowTarget) -> ExportRows {
+        ExportRows {
+            bundle: bundle.into(),
+            label: None,
+            table: None,
+            format: RowFormat::Jsonl,
+            to,
+            signers: TrustedSigners::default(),
+            signing_key: None,
+        }
+    }
+
     /// Hands them out; `stream` is written to only where [`RowTarget::Stream`] says so.
     ///
     /// # Errors

@@ -142,26 +142,6 @@ fn parse_line(line: &str) -> Option<(Digest, &str)> {
     Some((Digest::parse(&hex.to_ascii_lowercase()).ok()?, name))
 }
 
-/// Reads scratch from its beginning.
-pub(super) struct ScratchReader<'s> {
-    scratch: &'s Scratch,
-    offset: u64,
-}
-
-impl<'s> ScratchReader<'s> {
-    pub(super) fn new(scratch: &'s Scratch) -> Self {
-        Self { scratch, offset: 0 }
-    }
-}
-
-impl Read for ScratchReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.scratch.read_at(self.offset, buffer).map_err(io::Error::other)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
-}
-
 const PIECE_BYTES: usize = 256 << 10;
 const SIDECAR_MAX: u64 = 64 << 10;
 /// Databases that are mostly empty pages pack well beyond this; those below [`ALWAYS_ALLOWED_BYTES`] are taken all the same.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::ImportFault;
 use super::icdev;
-use super::taken::{Bench, Budget, Poured, ScratchReader, Taken};
+use super::taken::{Bench, Budget, Poured, Taken};
 use crate::bundle::{ForeignEntry, gunzip, is_tar, read_tar};
 use crate::crypto::OldPassphrase;
 use crate::database::Image;
@@ -74,7 +74,7 @@ pub(super) fn unpack(taken: Taken, old: &[OldPassphrase], bench: &Bench<'_>) -> 
 fn packed(content: &Scratch, is_summed: bool, bench: &Bench<'_>) -> Result<Unpacked, ImportFault> {
     let integrity = if is_summed { "sha256-sidecar" } else { "gzip-crc" };
     let mut budget = bench.budget(content.len());
-    let mut stream = gunzip(ScratchReader::new(content));
+    let mut stream = gunzip(content.reader());
     let unpacked = bench.pour(&mut stream, 0, &mut budget, |source| ImportFault::Packed { source })?.content;
     match start_of(&unpacked)? {
         start if start.starts_with(SQLITE_MAGIC) => Ok(Unpacked::one("gzip", integrity, unpacked)),
@@ -117,10 +117,8 @@ struct Archive {
 impl Archive {
     fn read(content: &Scratch, budget: &mut Budget, bench: &Bench<'_>) -> Result<Archive, ImportFault> {
         let mut archive = Archive::default();
-        read_tar::<TarError>(ScratchReader::new(content), &mut |entry, content| {
-            archive.take(entry, content, budget, bench).map_err(TarError)
-        })
-        .map_err(|TarError(fault)| fault)?;
+        read_tar::<TarError>(content.reader(), &mut |entry, content| archive.take(entry, content, budget, bench).map_err(TarError))
+            .map_err(|TarError(fault)| fault)?;
         Ok(archive)
     }
 

@@ -137,11 +137,16 @@ fn choose<'m>(request: &InPlace, manifest: &'m Manifest) -> Result<Vec<&'m Sourc
     Ok(chosen)
 }
 
-/// Where a snapshot goes. An old backup that was adopted tells where that file was, which is no place for a live database.
+/// Where a snapshot goes. An old backup that was adopted tells where that file was, which is no place for a live database; and of a path that was
+/// not UTF-8 the manifest has something that looks like it, where another file may be.
 fn place_of(request: &InPlace, source: &Source) -> Result<PathBuf, Failure> {
+    let known = || request.places.iter().find(|(label, _)| *label == source.label).map(|(_, place)| place.clone());
     let configured = || request.config.as_ref()?.place_of(&source.label);
-    match (request.onto.clone().or_else(configured), &source.imported) {
+    match (request.onto.clone().or_else(known).or_else(configured), &source.imported) {
         (Some(place), _) => Ok(place),
+        (None, None) if source.path.contains(char::REPLACEMENT_CHARACTER) => {
+            Err(Failure::UnclearPlace { label: source.label.clone(), path: source.path.clone() })
+        }
         (None, None) => Ok(source.path.clone().into()),
         (None, Some(imported)) => Err(Failure::NoPlace { label: source.label.clone(), file: imported.file.clone() }),
     }

@@ -111,6 +111,11 @@ impl Resolution {
 }
 
 impl Resolve {
+    /// A request with the defaults.
+    pub fn new(vault: impl Into<PathBuf>) -> Resolve {
+        Resolve { vault: vault.into(), signing_key: None, busy_timeout: Duration::from_secs(5), as_it_is: false }
+    }
+
     /// Resolves all that are open.
     ///
     /// # Errors
