@@ -249,6 +249,24 @@ fn a_configuration_that_others_could_have_written_is_not_believed() {
     if cli::is_root() {
         std::os::unix::fs::chown(home.path("airkeep.toml"), Some(65534), None).unwrap();
         home.refuses(2, "it belongs to account 65534", &["list"]);
+        std::os::unix::fs::chown(home.path("airkeep.toml"), Some(0), None).unwrap();
+        let folder = |uid: u32, gid: u32, mode: u32| {
+            std::os::unix::fs::chown(home.path(""), Some(uid), Some(gid)).unwrap();
+            home.chmod("", mode);
+        };
+        folder(65534, 0, 0o700);
+        home.refuses(2, "' belongs to account 65534", &["list"]);
+        folder(65534, 0, 0o1777);
+        home.refuses(2, "' belongs to account 65534", &["list"]);
+        folder(0, 65534, 0o770);
+        home.refuses(2, "group 65534 can write to '", &["list"]);
+        folder(0, 65534, 0o1777);
+        home.succeeds(&["list"]);
+        folder(0, 65534, 0o755);
+        home.succeeds(&["list"]);
+        // The group that is this account's own has nobody else in it.
+        folder(0, 0, 0o775);
+        home.succeeds(&["list"]);
     }
     assert_eq!(home.run(["recover-text"]).code, 0, "what is for the worst day depends on no file");
 }
