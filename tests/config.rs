@@ -268,7 +268,44 @@ fn a_configuration_that_others_could_have_written_is_not_believed() {
         folder(0, 0, 0o775);
         home.succeeds(&["list"]);
     }
+    home.chmod("", 0o777);
+    home.refuses(2, "everybody can write to '", &["list"]);
+    home.chmod("", 0o700);
     assert_eq!(home.run(["recover-text"]).code, 0, "what is for the worst day depends on no file");
+}
+
+#[test]
+fn commands_are_looked_for_beside_the_configuration() {
+    let home = Home::new();
+    home.database("app.db");
+    home.key("key");
+    home.folder("it's {odd}");
+    home.folder("work");
+    let text = "vault = '../vault'\nhook = './note.sh \"{event}\"'\n[keys]\nkey-files = '../key'\n[sources.app]\nsqlite = '../app.db'\n";
+    home.write("it's {odd}/airkeep.toml", text, 0o600);
+    home.write("it's {odd}/note.sh", "#!/bin/sh\necho \"$1\" >> told\n", 0o700);
+    let mut backup = home.airkeep(["backup", "--config", "../it's {odd}/airkeep.toml"]);
+    let run = cli::finish(backup.current_dir(home.path("work")));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(String::from_utf8(home.read("work/told")).unwrap().contains("backup"));
+    for key in ["hook", "stop", "start"] {
+        home.write("airkeep.toml", format!("{key} = \"log 'x\""), 0o600);
+        let words = format!("airkeep.toml: '{key}': the command line has a ' that is not closed");
+        home.refuses(2, &words, &["config", "check"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    let home = system("");
+    let causes = |name: &str| home.run(["list", "--config", name]).stderr;
+    assert!(causes("nowhere.toml").contains("No such file or directory"), "{}", causes("nowhere.toml"));
+    home.write("latin.toml", b"set = '\xe4'\n", 0o600);
+    assert!(causes("latin.toml").contains("UTF-8"), "{}", causes("latin.toml"));
+    if !cli::is_root() {
+        home.write("closed.toml", "", 0o000);
+        assert!(causes("closed.toml").contains("Permission denied"), "{}", causes("closed.toml"));
+    }
 }
 
 #[test]
