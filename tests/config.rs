@@ -33,6 +33,9 @@ const WRONG: &[(&str, &str)] = &[
     ("vault = ''", "1:9: 'vault': it is empty"),
     ("keys = 'x'", "1:9: 'keys' is text, expected a table"),
     ("[keys]\nkey-files = 7", "2:13: 'key-files' is a number, expected text or a list of texts"),
+    ("[keys]\nkey-files = ''", "2:13: 'key-files': it is empty"),
+    ("[keys]\npassphrase-files = ['a', '']", "2:26: 'passphrase-files': it is empty"),
+    ("[sources.main]\nsqlite = 'x'\nappend-only = ['']", "3:16: 'append-only': it is empty"),
     ("[keys]\nkey-files = ['a', 7]", "2:19: 'key-files' is a number, expected text"),
     ("[sealing]\ncompression = 'lzma'", "2:16: 'compression': expected gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none"),
     ("[sealing]\ncheck = 'thorough'", "2:10: 'check': 'thorough' is none of full, quick, none"),
@@ -246,8 +249,63 @@ fn a_configuration_that_others_could_have_written_is_not_believed() {
     if cli::is_root() {
         std::os::unix::fs::chown(home.path("airkeep.toml"), Some(65534), None).unwrap();
         home.refuses(2, "it belongs to account 65534", &["list"]);
+        std::os::unix::fs::chown(home.path("airkeep.toml"), Some(0), None).unwrap();
+        let folder = |uid: u32, gid: u32, mode: u32| {
+            std::os::unix::fs::chown(home.path(""), Some(uid), Some(gid)).unwrap();
+            home.chmod("", mode);
+        };
+        folder(65534, 0, 0o700);
+        home.refuses(2, "' belongs to account 65534", &["list"]);
+        folder(65534, 0, 0o1777);
+        home.refuses(2, "' belongs to account 65534", &["list"]);
+        folder(0, 65534, 0o770);
+        home.refuses(2, "group 65534 can write to '", &["list"]);
+        folder(0, 65534, 0o1777);
+        home.succeeds(&["list"]);
+        folder(0, 65534, 0o755);
+        home.succeeds(&["list"]);
+        // The group that is this account's own has nobody else in it.
+        folder(0, 0, 0o775);
+        home.succeeds(&["list"]);
     }
+    home.chmod("", 0o777);
+    home.refuses(2, "everybody can write to '", &["list"]);
+    home.chmod("", 0o700);
     assert_eq!(home.run(["recover-text"]).code, 0, "what is for the worst day depends on no file");
+}
+
+#[test]
+fn commands_are_looked_for_beside_the_configuration() {
+    let home = Home::new();
+    home.database("app.db");
+    home.key("key");
+    home.folder("it's {odd}");
+    home.folder("work");
+    let text = "vault = '../vault'\nhook = './note.sh \"{event}\"'\n[keys]\nkey-files = '../key'\n[sources.app]\nsqlite = '../app.db'\n";
+    home.write("it's {odd}/airkeep.toml", text, 0o600);
+    home.write("it's {odd}/note.sh", "#!/bin/sh\necho \"$1\" >> told\n", 0o700);
+    let mut backup = home.airkeep(["backup", "--config", "../it's {odd}/airkeep.toml"]);
+    let run = cli::finish(backup.current_dir(home.path("work")));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(String::from_utf8(home.read("work/told")).unwrap().contains("backup"));
+    for key in ["hook", "stop", "start"] {
+        home.write("airkeep.toml", format!("{key} = \"log 'x\""), 0o600);
+        let words = format!("airkeep.toml: '{key}': the command line has a ' that is not closed");
+        home.refuses(2, &words, &["config", "check"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    let home = system("");
+    let causes = |name: &str| home.run(["list", "--config", name]).stderr;
+    assert!(causes("nowhere.toml").contains("No such file or directory"), "{}", causes("nowhere.toml"));
+    home.write("latin.toml", b"set = '\xe4'\n", 0o600);
+    assert!(causes("latin.toml").contains("UTF-8"), "{}", causes("latin.toml"));
+    if !cli::is_root() {
+        home.write("closed.toml", "", 0o000);
+        assert!(causes("closed.toml").contains("Permission denied"), "{}", causes("closed.toml"));
+    }
 }
 
 #[test]

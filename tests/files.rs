@@ -289,3 +289,22 @@ fn no_archive_leads_out_of_its_folder() {
     let mode = home.path("back/files/set/a/b").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o777, "no bit that changes who runs it");
 }
+
+#[test]
+fn more_files_come_back_than_a_process_may_have_open() {
+    let home = site("[sources.many]\nfiles = 'many/**/*'\n");
+    for number in 0..1500 {
+        let folder = home.path(format!("many/{}/{}", number % 3, number % 100));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{number}.txt")), number.to_string()).unwrap();
+    }
+    let report = home.json(&["backup", "many", "--json"]);
+    let bundle = report["bundle"]["path"].as_str().unwrap();
+    let line = format!("ulimit -n 256; exec {} restore {bundle} many --to back", cli::AIRKEEP);
+    let run = cli::finish(home.program("sh").args(["-c", &line]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for number in 0..1500 {
+        let back = home.path(format!("back/files/many/{}/{}/{number}.txt", number % 3, number % 100));
+        assert_eq!(std::fs::read_to_string(back).unwrap(), number.to_string());
+    }
+}

@@ -109,8 +109,13 @@ fn row(listed: &Listed, now: SystemTime) -> [String; 10] {
         size,
         recorded.map_or_else(unknown, |recorded| recorded.verdict.clone()),
         verified.map_or_else(unknown, |last| format!("{} {}{}", last.level, last.time, if last.is_sound { "" } else { " DAMAGED" })),
-        listed.marking.as_deref().map_or_else(unknown, screen::escape),
+        listed.marking.as_deref().map_or_else(unknown, banner),
     ]
+}
+
+/// What stands before a designation indicator, which is longer than a line: 'airkeep info' shows that.
+fn banner(marking: &str) -> String {
+    screen::escape(marking.split(';').next().unwrap_or_default().trim_end())
 }
 
 /// A few labels, and how many more.

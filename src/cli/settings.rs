@@ -1,10 +1,10 @@
 //! The configuration as defaults of flags: what `airkeep.toml` says counts where no flag says otherwise.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use airkeep::config::Config;
-use airkeep::ops::keep_secret;
+use airkeep::ops::{Hook, HookSyntaxError, SiteCommand, keep_secret};
 use clap::Command;
 
 use super::exit::Exit;
@@ -21,9 +21,24 @@ pub fn config() -> Option<&'static Config> {
 pub fn load(named: Option<PathBuf>) -> Result<Option<&'static Config>, Explained> {
     let found = named.or_else(|| Config::find(&std::env::current_dir().ok()?));
     let Some(path) = found else { return Ok(None) };
-    let config = Config::load(&path)?;
+    let mut config = Config::load(&path)?;
+    root_commands(&mut config)?;
     config.keys.passphrase_env.iter().for_each(keep_secret);
     Ok(Some(CONFIG.get_or_init(|| config)))
+}
+
+/// Looks for the programs that it names by relative paths in its folder, as for all that it names.
+fn root_commands(config: &mut Config) -> Result<(), Explained> {
+    let (folder, path) = (config.folder().to_owned(), config.path.clone());
+    let root = |key: &str, command: &mut Option<String>, root: fn(&str, &Path) -> Result<String, HookSyntaxError>| {
+        let Some(text) = command else { return Ok(()) };
+        let rooted = root(text, &folder);
+        *text = rooted.map_err(|error| Explained::new(Exit::Usage, format!("{}: '{key}': {error}", path.display()), None))?;
+        Ok(())
+    };
+    root("hook", &mut config.hook, Hook::rooted)?;
+    root("stop", &mut config.stop, SiteCommand::rooted)?;
+    root("start", &mut config.start, SiteCommand::rooted)
 }
 
 /// Gives flags the defaults that the configuration has for them, in every command that knows them.
@@ -64,7 +79,7 @@ fn with_default(command: Command, name: &'static str, value: &str) -> Command {
 
 impl From<airkeep::config::ConfigError> for Explained {
     fn from(error: airkeep::config::ConfigError) -> Explained {
-        let causes = std::error::Error::source(&error).map(|source| vec![source.to_string()]).unwrap_or_default();
+        let causes = super::explain::causes_of(&error).split_off(1);
         let exit = match &error {
             airkeep::config::ConfigError::File { source, .. } => Exit::of_file(source),
             airkeep::config::ConfigError::Syntax { .. } => Exit::Usage,

@@ -159,11 +159,7 @@ impl<'t> Table<'t> {
     /// As [`Table::texts`], with the place.
     pub(super) fn spanned_texts(&mut self, key: &'static str) -> Result<(Vec<String>, Span), ConfigError> {
         let Some(mut value) = self.take(key) else { return Ok((Vec::new(), self.span)) };
-        let texts = match value.take() {
-            ValueInner::String(text) => vec![(text.into_owned(), value.span)],
-            ValueInner::Array(items) => self.items(key, items)?,
-            other => return Err(self.wrong(value.span, key, "text or a list of texts", &other)),
-        };
+        let texts = self.one_or_several(key, &mut value)?;
         Ok((texts.into_iter().map(|(text, _)| text).collect(), value.span))
     }
 
@@ -174,15 +170,23 @@ impl<'t> Table<'t> {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Vec<T>, ConfigError> {
         let Some(mut value) = self.take(key) else { return Ok(Vec::new()) };
+        let texts = self.one_or_several(key, &mut value)?;
+        texts.into_iter().map(|(text, span)| parse(&text).map_err(|error| self.illegal(span, key, error))).collect()
+    }
+
+    fn one_or_several(&self, key: &'static str, value: &mut Value<'t>) -> Result<Vec<(String, Span)>, ConfigError> {
         let texts = match value.take() {
             ValueInner::String(text) => vec![(text.into_owned(), value.span)],
             ValueInner::Array(items) => self.items(key, items)?,
             other => return Err(self.wrong(value.span, key, "text or a list of texts", &other)),
         };
-        texts.into_iter().map(|(text, span)| parse(&text).map_err(|error| self.illegal(span, key, error))).collect()
+        match texts.iter().find(|(text, _)| text.is_empty()) {
+            Some((_, span)) => Err(self.illegal(*span, key, "it is empty")),
+            None => Ok(texts),
+        }
     }
 
-    /// A list of texts that must have its brackets.
+    /// A list of texts that must have its brackets; an argument may be empty.
     pub(super) fn list(&mut self, key: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
         let Some(mut value) = self.take(key) else { return Ok(None) };
         match value.take() {

@@ -330,7 +330,18 @@ impl NewFile {
     ///
     /// # Errors
     /// [`FileError::Exists`] if the name is taken, else what the system says; the file is gone then.
-    pub fn publish(mut self, name: &str) -> Result<(), FileError> {
+    pub fn publish(self, name: &str) -> Result<(), FileError> {
+        let folder = self.folder.clone();
+        self.publish_unsynced(name)?;
+        // A name that may not outlive a power cut is taken back: an error means that nothing is there.
+        folder.sync().inspect_err(|_| drop(folder.remove(name)))
+    }
+
+    /// As [`NewFile::publish`], for one of many: the caller syncs the folder once all of them have their names.
+    ///
+    /// # Errors
+    /// [`FileError::Exists`] if the name is taken, else what the system says; the file is gone then.
+    pub fn publish_unsynced(mut self, name: &str) -> Result<(), FileError> {
         let folder = self.folder.clone();
         let done = match self.hidden.take() {
             None => self.link(name),
@@ -349,8 +360,7 @@ impl NewFile {
             }
         };
         match done {
-            // A name that may not outlive a power cut is taken back: an error means that nothing is there.
-            Ok(()) => folder.sync().inspect_err(|_| drop(folder.remove(name))),
+            Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(FileError::Exists { path: folder.path.join(name) }),
             Err(source) => Err(FileError::on("publish", &folder.path.join(name))(source)),
         }

@@ -57,29 +57,54 @@ pub fn check_private_folder(path: &Path) -> Result<(), FileError> {
     Err(FileError::Folder { path: path.to_owned(), fault })
 }
 
-/// Refuses a file that somebody else could have written: it must belong to this account, to root, or to who became root by sudo, and no
-/// other may write to it or to its folder.
+/// Refuses a file that somebody else could have written or replaced: file and folder must belong to this account, to root, or to who became
+/// root by sudo; no other may write to the file; and to the folder only with a sticky bit, or a group that is the account's own.
 ///
 /// # Errors
 /// [`FileError::Untrusted`] with the reason, [`FileError::Io`] if it cannot be looked at.
 pub fn require_trusted_file(path: &Path) -> Result<(), FileError> {
-    let own = rustix::process::geteuid().as_raw();
-    let by_sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok()).filter(|_| own == 0);
-    let is_trusted = |uid: u32| uid == own || uid == 0 || Some(uid) == by_sudo;
-    let untrusted = |why: String| Err(FileError::Untrusted { path: path.to_owned(), why });
+    let trust = Trust::of_process();
     let file = path.metadata().map_err(FileError::io("look at", path))?;
-    if !is_trusted(file.uid()) {
-        return untrusted(format!("it belongs to account {}", file.uid()));
-    }
-    if file.mode() & 0o022 != 0 {
-        return untrusted(format!("its mode is {:03o}", file.mode() & 0o777));
-    }
     let parent = path.parent().unwrap_or(Path::new("/"));
     let folder = parent.metadata().map_err(FileError::io("look at", parent))?;
-    // In a folder like /tmp others may make files, but not take ours away.
-    match folder.mode() & 0o002 != 0 && folder.mode() & 0o1000 == 0 {
-        true => untrusted(format!("everybody can write to '{}'", parent.display())),
-        false => Ok(()),
+    let why = match (file.mode() & 0o777, folder.mode()) {
+        _ if !trust.has_account(file.uid()) => format!("it belongs to account {}", file.uid()),
+        (mode, _) if mode & 0o022 != 0 => format!("its mode is {mode:03o}"),
+        _ if !trust.has_account(folder.uid()) => format!("'{}' belongs to account {}", parent.display(), folder.uid()),
+        // In a folder like /tmp others may make files, but not take ours away.
+        (_, mode) if mode & 0o1000 != 0 => return Ok(()),
+        (_, mode) if mode & 0o002 != 0 => format!("everybody can write to '{}'", parent.display()),
+        (_, mode) if mode & 0o020 != 0 && !trust.has_group(folder.gid()) => {
+            format!("group {} can write to '{}'", folder.gid(), parent.display())
+        }
+        _ => return Ok(()),
+    };
+    Err(FileError::Untrusted { path: path.to_owned(), why })
+}
+
+/// Whom this process may believe: itself, root, and who became root by sudo.
+struct Trust {
+    accounts: [Option<u32>; 3],
+    groups: [Option<u32>; 2],
+}
+
+impl Trust {
+    fn of_process() -> Trust {
+        let own = rustix::process::geteuid().as_raw();
+        let by_sudo = |name: &str| std::env::var_os(name).and_then(|id| id.to_str()?.parse().ok()).filter(|_| own == 0);
+        Trust {
+            accounts: [Some(own), Some(0), by_sudo("SUDO_UID")],
+            groups: [Some(rustix::process::getegid().as_raw()), by_sudo("SUDO_GID")],
+        }
+    }
+
+    fn has_account(&self, uid: u32) -> bool {
+        self.accounts.contains(&Some(uid))
+    }
+
+    /// Whether a group is an account's own, which most systems give each account, with nobody else in it.
+    fn has_group(&self, gid: u32) -> bool {
+        self.groups.contains(&Some(gid))
     }
 }
 

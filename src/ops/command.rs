@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::Environment;
-use super::hook::{HookSyntaxError, words};
+use super::hook::{HookSyntaxError, rooted, words};
 use super::recorder::chain;
 use super::surroundings::without_secrets;
 use crate::bundle::Label;
@@ -60,6 +60,21 @@ impl SiteCommand {
             true => Ok(SiteCommand { words }),
             false => Err(HookSyntaxError::Empty),
         }
+    }
+
+    /// The command line with its program looked for in a folder, where it is named by a relative path with a `/` in it.
+    ///
+    /// # Errors
+    /// As [`SiteCommand::parse`].
+    pub fn rooted(text: &str, folder: &Path) -> Result<String, HookSyntaxError> {
+        let rooted = rooted(text, &folder.to_string_lossy(), &[])?;
+        SiteCommand::parse(&rooted).map(|_| rooted)
+    }
+
+    /// What is run.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.words[0]
     }
 
     /// Runs it to its end.

@@ -10,12 +10,13 @@ mod child;
 mod failure;
 mod template;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 pub use failure::{HookFailure, HookOutput};
 pub use template::HookSyntaxError;
-pub(super) use template::words;
+pub(super) use template::{rooted, words};
 
 use super::surroundings::without_secrets;
 use child::Ending;
@@ -74,6 +75,20 @@ impl Hook {
         let program = Template::parse(&program)?.into_fixed().ok_or(HookSyntaxError::ProgramNotFixed { program })?;
         let arguments = words.map(|word| Template::parse(&word)).collect::<Result<_, _>>()?;
         Ok(Hook { program, arguments, time_limit: DEFAULT_TIME_LIMIT })
+    }
+
+    /// The command line with its program looked for in a folder, where it is named by a relative path with a `/` in it.
+    ///
+    /// # Errors
+    /// As [`Hook::parse`].
+    pub fn rooted(text: &str, folder: &Path) -> Result<String, HookSyntaxError> {
+        let rooted = template::rooted(text, &folder.to_string_lossy(), &['{', '}'])?;
+        Hook::parse(&rooted).map(|_| rooted)
+    }
+
+    /// What is run.
+    pub fn program(&self) -> &str {
+        &self.program
     }
 
     /// The same with another time limit; 10 seconds unless told.

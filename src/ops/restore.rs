@@ -165,7 +165,7 @@ impl Restore {
         progress.note(&format!("verified, L3: {} findings", outcome.findings.len()));
         go_on(&progress)?;
         let has_manifest = is_whole(&Content::Manifest);
-        target.publish(staged, &whole.files, &mut *environment.entropy)?;
+        target.publish(staged, &whole.files, environment)?;
         progress.note(&format!("published into '{}'", self.to.display()));
         let place = |source: Source| Restored { path: self.to.join(format!("{}.db", source.label)), source };
         let files_place = |set: FileSet| (self.to.join(target::FILES).join(set.label.as_str()), set);

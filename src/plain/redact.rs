@@ -87,13 +87,27 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 /// Whether a word stands in it that names of secrets have.
 fn speaks_of_secrets(text: &str) -> bool {
     let upper = text.to_uppercase();
-    SECRET_WORDS.iter().any(|word| upper.contains(word))
+    SECRET_WORDS.iter().any(|word| upper.contains(word)) || words(text).any(|word| SHORT_WORDS.contains(&word.to_uppercase().as_str()))
+}
+
+/// The words of a name: `DB_PW`, `db-pw`, `dbPw`.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let is_start = |rest: &str, at: usize| rest.as_bytes()[at].is_ascii_uppercase() && rest.as_bytes()[at - 1].is_ascii_lowercase();
+    text.split(|c: char| !c.is_ascii_alphanumeric()).flat_map(move |part| {
+        let mut rest = part;
+        std::iter::from_fn(move || {
+            let at = (1..rest.len()).find(|&at| is_start(rest, at)).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(at);
+            rest = behind;
+            (!word.is_empty()).then_some(word)
+        })
+    })
 }
 
 const ANY_CASE: MatchOptions = MatchOptions { case_sensitive: false, require_literal_separator: false, require_literal_leading_dot: false };
 
-/// In capitals.
-const SECRET_WORDS: [&str; 24] = [
+/// In capitals; anywhere in a name.
+const SECRET_WORDS: [&str; 27] = [
     "SECRET",
     "PASS",
     "PWD",
@@ -118,7 +132,13 @@ const SECRET_WORDS: [&str; 24] = [
     "BEARER",
     "CONNECTION_STRING",
     "LICENSE",
+    "CONNSTR",
+    "ENCRYPT",
+    "KENNWORT",
 ];
+
+/// In capitals; only as a word of its own, since they stand in harmless ones, too.
+const SHORT_WORDS: [&str; 8] = ["PW", "PWS", "SK", "PSK", "PAT", "SAS", "MFA", "CRED"];
 
 #[cfg(test)]
 mod tests;

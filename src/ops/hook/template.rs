@@ -9,19 +9,19 @@ use super::HookEvent;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookSyntaxError {
     /// There is nothing to run.
-    #[error("the hook names no program")]
+    #[error("the command line names no program")]
     Empty,
     /// A quote is opened and not closed.
-    #[error("the hook's command line has a {quote} that is not closed")]
+    #[error("the command line has a {quote} that is not closed")]
     OpenQuote {
         /// The quote.
         quote: char,
     },
     /// The last character is a backslash.
-    #[error("the hook's command line ends in a backslash")]
+    #[error("the command line ends in a backslash")]
     LoneBackslash,
     /// No argument can hold this character.
-    #[error("the hook's command line has a NUL character")]
+    #[error("the command line has a NUL character")]
     Nul,
     /// The program would depend on the event.
     #[error("the hook's program '{program}' has a placeholder; only arguments may")]
@@ -62,6 +62,26 @@ pub(in crate::ops) fn words(text: &str) -> Result<Vec<String>, HookSyntaxError> 
     }
     words.extend(word);
     Ok(words)
+}
+
+/// The command line with its program looked for in a folder, where that is named by a relative path; a bare name is left to PATH. What is
+/// `doubled` stands twice where the folder has it, as braces of a hook do.
+pub(in crate::ops) fn rooted(text: &str, folder: &str, doubled: &[char]) -> Result<String, HookSyntaxError> {
+    let words = words(text)?;
+    let Some((program, arguments)) = words.split_first().filter(|(program, _)| program.contains('/') && !program.starts_with('/')) else {
+        return Ok(text.to_owned());
+    };
+    let folder: String = folder.chars().flat_map(|c| std::iter::repeat_n(c, if doubled.contains(&c) { 2 } else { 1 })).collect();
+    let program = format!("{}/{}", folder.trim_end_matches('/'), program.strip_prefix("./").unwrap_or(program));
+    Ok(std::iter::once(&program).chain(arguments).map(|word| quoted_word(word)).collect::<Vec<_>>().join(" "))
+}
+
+fn quoted_word(word: &str) -> String {
+    let is_plain = |c: char| !c.is_whitespace() && !matches!(c, '\'' | '"' | '\\');
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// Takes the text up to the closing quote.
@@ -200,6 +220,21 @@ mod tests {
     fn a_value_that_looks_like_a_placeholder_is_not_filled_again() {
         let event = HookEvent { json: "{}", ..event_of("{actor}", "{{x}}") };
         assert_eq!(Template::parse("{reason}{{{actor}}}").unwrap().fill(&event), "{actor}{{{x}}}");
+    }
+
+    #[test]
+    fn programs_are_looked_for_in_a_folder() {
+        let same = ["true", "/bin/true x", "systemctl stop 'a b'"];
+        assert!(same.iter().all(|text| rooted(text, "/etc/x", &[]).as_deref() == Ok(*text)));
+        assert_eq!(rooted("./stop.sh now", "/etc/x", &[]).as_deref(), Ok("/etc/x/stop.sh now"));
+        for folder in ["/o'dd \"one\"", "/a {b}", "/a\\b c", "/"] {
+            let text = rooted("bin/log \"it's\" '' {event}", folder, &['{', '}']).unwrap();
+            let words = words(&text).unwrap();
+            assert_eq!(words[1..], ["it's", "", "{event}"], "{text}");
+            let program = Template::parse(&words[0]).unwrap().into_fixed();
+            assert_eq!(program.unwrap(), format!("{}/bin/log", folder.trim_end_matches('/')), "{text}");
+        }
+        assert!(rooted("./x 'open", "/", &[]).is_err());
     }
 
     #[test]

@@ -6,10 +6,9 @@ use super::MANIFEST;
 use super::staging::{Chosen, Content, Staged};
 use super::unpack::unpack;
 use crate::bundle::{FileSet, Label};
-use crate::crypto::Entropy;
 use crate::database::SIDECARS;
 use crate::files::{FileError, Folder, make_private_folder};
-use crate::ops::Failure;
+use crate::ops::{Environment, Failure};
 
 /// The folder, and what was made in it so far; takes back everything if it is dropped before the end.
 pub(super) struct Target {
@@ -17,6 +16,10 @@ pub(super) struct Target {
     tenants: Option<Folder>,
     made_folders: Vec<PathBuf>,
     published: Vec<(Folder, String)>,
+    /// Files of sets, by their paths in the folder: an open folder for each would be more than a process may have.
+    unpacked: Vec<String>,
+    /// The folders that lead to the one that is unpacked into.
+    way: Vec<Folder>,
     is_complete: bool,
 }
 
@@ -35,7 +38,15 @@ impl Target {
         let mut made_folders = Vec::new();
         let opened = open_or_make(to, &mut made_folders);
         let mut target = match opened {
-            Ok(folder) => Target { folder, tenants: None, made_folders, published: Vec::new(), is_complete: false },
+            Ok(folder) => Target {
+                folder,
+                tenants: None,
+                made_folders,
+                published: Vec::new(),
+                unpacked: Vec::new(),
+                way: Vec::new(),
+                is_complete: false,
+            },
             Err(error) => {
                 remove_folders(&made_folders);
                 return Err(error.into());
@@ -70,15 +81,19 @@ impl Target {
     }
 
     /// Syncs all files, then gives them their names, the manifest last. Sets of files are unpacked before that.
-    pub(super) fn publish(mut self, staged: Vec<Staged>, sets: &[FileSet], entropy: &mut dyn Entropy) -> Result<(), Failure> {
+    pub(super) fn publish(mut self, staged: Vec<Staged>, sets: &[FileSet], environment: &mut Environment) -> Result<(), Failure> {
         let (archives, staged): (Vec<_>, Vec<_>) = staged.into_iter().partition(|file| matches!(file.content, Content::Files(_)));
         for file in &staged {
             file.new.sync()?;
         }
         for archive in &archives {
             for set in sets.iter().filter(|set| archive.content == Content::Files(set.label.clone())) {
-                unpack(archive.new.file(), set, &mut self, entropy)?;
+                unpack(archive.new.file(), set, &mut self, environment)?;
             }
+        }
+        if !archives.is_empty() {
+            self.leave(0)?;
+            self.folder.sync()?;
         }
         for Staged { folder, name, new, .. } in staged {
             new.publish(&name)?;
@@ -96,22 +111,49 @@ impl Target {
 }
 
 impl Target {
-    /// Opens a folder below that of the restore, and makes what is missing of it.
+    /// Opens a folder below that of the restore, and makes what is missing of it. Those on the way to it stay open until another way is taken;
+    /// then each is synced, once for all its files where they come in order.
     pub(super) fn make_folders<'p>(&mut self, parts: impl Iterator<Item = &'p str>) -> Result<Folder, FileError> {
-        let mut folder = self.folder.clone();
+        let mut depth = 0;
         for part in parts {
-            let (next, is_new) = folder.open_or_make_folder(part)?;
-            if is_new {
-                self.made_folders.push(next.path().to_owned());
+            if !self.way.get(depth).is_some_and(|folder| folder.path().file_name().is_some_and(|name| name == part)) {
+                self.leave(depth)?;
+                let (next, is_new) = self.way.last().unwrap_or(&self.folder).open_or_make_folder(part)?;
+                if is_new {
+                    self.made_folders.push(next.path().to_owned());
+                }
+                self.way.push(next);
             }
-            folder = next;
+            depth += 1;
         }
-        Ok(folder)
+        self.leave(depth)?;
+        Ok(self.way.last().unwrap_or(&self.folder).clone())
     }
 
-    /// Remembers a file that got its name.
-    pub(super) fn remember(&mut self, folder: Folder, name: String) {
-        self.published.push((folder, name));
+    /// Syncs the folders on the way behind this one, and closes them.
+    fn leave(&mut self, depth: usize) -> Result<(), FileError> {
+        while self.way.len() > depth {
+            self.way.pop().map_or(Ok(()), |folder| folder.sync())?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a file of a set that got its name, by its path in the folder.
+    pub(super) fn remember(&mut self, path: String) {
+        self.unpacked.push(path);
+    }
+
+    fn remove_unpacked(&self) {
+        let mut last: Option<(&str, Folder)> = None;
+        for path in &self.unpacked {
+            let Some((parent, name)) = path.rsplit_once('/') else { continue };
+            if last.as_ref().is_none_or(|(known, _)| *known != parent) {
+                let folder = parent.split('/').try_fold(self.folder.clone(), |folder, part| folder.open_folder(part));
+                last = folder.ok().map(|folder| (parent, folder));
+            }
+            // As for databases: what cannot be removed is complete and verified.
+            let _ = last.as_ref().map(|(_, folder)| folder.remove(name));
+        }
     }
 }
 
@@ -122,6 +164,7 @@ impl Drop for Target {
                 // On the way out of an error that is reported; what cannot be removed is complete and verified.
                 let _ = folder.remove(name);
             }
+            self.remove_unpacked();
             remove_folders(&self.made_folders);
         }
     }

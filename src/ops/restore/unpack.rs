@@ -12,26 +12,35 @@ use super::target::{FILES, Target};
 use crate::bundle::{ArchivedFile, FileSet, read_archive};
 use crate::crypto::{Digest, Entropy, Sha256};
 use crate::files::{FileError, NewFile};
-use crate::ops::{Failure, age_seconds};
+use crate::ops::progress::{Phase, go_on};
+use crate::ops::{Environment, Failure, age_seconds};
 
 /// Unpacks an archive that was verified.
-pub(super) fn unpack(archive: &File, set: &FileSet, target: &mut Target, entropy: &mut dyn Entropy) -> Result<(), Failure> {
+pub(super) fn unpack(archive: &File, set: &FileSet, target: &mut Target, environment: &mut Environment) -> Result<(), Failure> {
+    let progress = environment.progress.clone();
+    let _phase = Phase::begin(&progress, "unpacking", Some(set.files.iter().map(|file| file.size_bytes).sum()));
     let failed = |source| Failure::Archive { label: set.label.clone(), source };
     let mut archive = archive;
     archive.rewind().map_err(failed)?;
     // A set without files still has its folder.
     target.make_folders([FILES, set.label.as_str()].into_iter())?;
-    read_archive::<UnpackError>(archive, &set.files, &mut |file, content| put(set, file, content, target, entropy)).map_err(|error| {
-        match error {
-            UnpackError::Archive(source) => failed(source),
-            UnpackError::File(error) => error.into(),
-        }
+    let mut take = |file: &ArchivedFile, content: &mut dyn Read| {
+        go_on(&progress).map_err(UnpackError::Stopped)?;
+        put(set, file, content, target, &mut *environment.entropy)?;
+        progress.advance(file.size_bytes);
+        Ok(())
+    };
+    read_archive::<UnpackError>(archive, &set.files, &mut take).map_err(|error| match error {
+        UnpackError::Archive(source) => failed(source),
+        UnpackError::File(error) => error.into(),
+        UnpackError::Stopped(failure) => failure,
     })
 }
 
 enum UnpackError {
     Archive(io::Error),
     File(FileError),
+    Stopped(Failure),
 }
 
 impl From<io::Error> for UnpackError {
@@ -70,8 +79,8 @@ fn put(
     let dressed = new.file().set_permissions(Permissions::from_mode(mode)).and_then(|()| new.file().set_modified(modified(file)));
     dressed.map_err(FileError::io("set time and mode of", &path))?;
     new.sync()?;
-    new.publish(name)?;
-    target.remember(folder, (*name).to_owned());
+    new.publish_unsynced(name)?;
+    target.remember(format!("{FILES}/{}/{}", set.label, file.path));
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn next_line(text: &str) -> (Line<'_>, &str) {
         return (Line::Blank, rest);
     }
     let is_comment = content.starts_with('#');
-    if let Some(at) = text.find(PEM_BEGIN).filter(|at| *at < line.len()) {
+    if let Some(at) = line.find(PEM_BEGIN) {
         // A key that stands there as it is: its lines end in '=' like settings, and are none. Else a quote may end where it likes.
         return setting(text, line).unwrap_or((Line::Other, behind_pem(text, at)));
     }
