@@ -264,6 +264,12 @@ fn a_configuration_that_others_could_have_written_is_not_believed() {
         home.succeeds(&["list"]);
         folder(0, 65534, 0o755);
         home.succeeds(&["list"]);
+        // Whoever can rename a folder above can put another one in its place.
+        home.folder("above");
+        home.folder("above/below");
+        std::fs::copy(home.path("airkeep.toml"), home.path("above/below/airkeep.toml")).unwrap();
+        std::os::unix::fs::chown(home.path("above"), Some(65534), None).unwrap();
+        home.refuses(2, "above' belongs to account 65534", &["list", "--config", "above/below/airkeep.toml"]);
         // The group that is this account's own has nobody else in it.
         folder(0, 0, 0o775);
         home.succeeds(&["list"]);
@@ -271,6 +277,11 @@ fn a_configuration_that_others_could_have_written_is_not_believed() {
     home.chmod("", 0o777);
     home.refuses(2, "everybody can write to '", &["list"]);
     home.chmod("", 0o700);
+    let fifo = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, home.path("pipe.toml"), fifo.0, fifo.1, 0).unwrap();
+    assert_eq!(home.run(["list", "--config", "pipe.toml"]).code, 2, "nobody waits for who never writes");
+    home.write("large.toml", "#".repeat(2 << 20), 0o600);
+    assert_ne!(home.run(["list", "--config", "large.toml"]).code, 0);
     assert_eq!(home.run(["recover-text"]).code, 0, "what is for the worst day depends on no file");
 }
 

@@ -20,7 +20,7 @@ pub use starter::{Found, starter};
 pub use values::{parse_size, parse_span};
 
 use crate::bundle::{Compression, Iterations, Label, Marking, SetName};
-use crate::files::{FileError, require_trusted_file};
+use crate::files::{FileError, read_trusted_file};
 use reader::{Reader, Table};
 
 /// The name of the file.
@@ -96,8 +96,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let unusable = |source| ConfigError::File { path: path.to_owned(), source };
         let path = &path.canonicalize().map_err(FileError::io("read", path)).map_err(unusable)?;
-        require_trusted_file(path).map_err(unusable)?;
-        let text = std::fs::read_to_string(path).map_err(FileError::io("read", path)).map_err(unusable)?;
+        let text = read_trusted_file(path).map_err(unusable)?;
         Config::parse(path, &text)
     }
 

@@ -14,7 +14,7 @@ pub use folder::{Folder, NewFile, open_regular};
 pub use holders::{Process, holders};
 pub use private::{
     FolderFault, FolderLock, check_private_folder, lock_file, lock_folder, make_private_folder, make_private_folders, read_secret_file,
-    require_trusted_file,
+    read_trusted_file,
 };
 pub use scratch::{DEFAULT_MEMORY_LIMIT_BYTES, Scratch, ScratchError, ScratchReader, ScratchSpace};
 pub use writeback::Writeback;

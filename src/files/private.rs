@@ -1,11 +1,12 @@
 //! Folders and secrets that belong to one account: what is refused, and how they are made.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::{FileError, Folder, open_regular};
@@ -57,30 +58,42 @@ pub fn check_private_folder(path: &Path) -> Result<(), FileError> {
     Err(FileError::Folder { path: path.to_owned(), fault })
 }
 
-/// Refuses a file that somebody else could have written or replaced: file and folder must belong to this account, to root, or to who became
-/// root by sudo; no other may write to the file; and to the folder only with a sticky bit, or a group that is the account's own.
+/// Reads a small text that nobody else could have written or replaced: the file and all folders above it must belong to this account, to root, or
+/// to who became root by sudo; no other may write to the file; and to a folder only with a sticky bit, or as a group that is the account's
+/// own. What is read is what was looked at, whatever the name leads to by then.
 ///
 /// # Errors
-/// [`FileError::Untrusted`] with the reason, [`FileError::Io`] if it cannot be looked at.
-pub fn require_trusted_file(path: &Path) -> Result<(), FileError> {
+/// [`FileError::Untrusted`] with the reason, [`FileError::NotRegular`], [`FileError::Io`] if it cannot be read.
+pub fn read_trusted_file(path: &Path) -> Result<String, FileError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(FileError::on("read", path))?;
+    let file = File::from(opened);
+    let metadata = file.metadata().map_err(FileError::io("look at", path))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular { path: path.to_owned() });
+    }
     let trust = Trust::of_process();
-    let file = path.metadata().map_err(FileError::io("look at", path))?;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let folder = parent.metadata().map_err(FileError::io("look at", parent))?;
-    let why = match (file.mode() & 0o777, folder.mode()) {
-        _ if !trust.has_account(file.uid()) => format!("it belongs to account {}", file.uid()),
-        (mode, _) if mode & 0o022 != 0 => format!("its mode is {mode:03o}"),
-        _ if !trust.has_account(folder.uid()) => format!("'{}' belongs to account {}", parent.display(), folder.uid()),
-        // In a folder like /tmp others may make files, but not take ours away.
-        (_, mode) if mode & 0o1000 != 0 => return Ok(()),
-        (_, mode) if mode & 0o002 != 0 => format!("everybody can write to '{}'", parent.display()),
-        (_, mode) if mode & 0o020 != 0 && !trust.has_group(folder.gid()) => {
-            format!("group {} can write to '{}'", folder.gid(), parent.display())
+    let untrusted = |why: String| Err(FileError::Untrusted { path: path.to_owned(), why });
+    match metadata.mode() & 0o777 {
+        _ if !trust.has_account(metadata.uid()) => return untrusted(format!("it belongs to account {}", metadata.uid())),
+        mode if mode & 0o022 != 0 => return untrusted(format!("its mode is {mode:03o}")),
+        _ => {}
+    }
+    for folder in path.ancestors().skip(1) {
+        if let Some(why) = trust.why_not(folder)? {
+            return untrusted(why);
         }
-        _ => return Ok(()),
-    };
-    Err(FileError::Untrusted { path: path.to_owned(), why })
+    }
+    let mut text = String::new();
+    file.take(TEXT_MAX_BYTES + 1).read_to_string(&mut text).map_err(FileError::io("read", path))?;
+    match text.len() as u64 > TEXT_MAX_BYTES {
+        true => Err(FileError::io("read", path)(std::io::ErrorKind::FileTooLarge.into())),
+        false => Ok(text),
+    }
 }
+
+/// Of a text that people write.
+const TEXT_MAX_BYTES: u64 = 1 << 20;
 
 /// Whom this process may believe: itself, root, and who became root by sudo.
 struct Trust {
@@ -96,6 +109,21 @@ impl Trust {
             accounts: [Some(own), Some(0), by_sudo("SUDO_UID")],
             groups: [Some(rustix::process::getegid().as_raw()), by_sudo("SUDO_GID")],
         }
+    }
+
+    /// Why others could put something else into a folder, if they could.
+    fn why_not(&self, path: &Path) -> Result<Option<String>, FileError> {
+        let folder = path.metadata().map_err(FileError::io("look at", path))?;
+        Ok(match folder.mode() {
+            _ if !self.has_account(folder.uid()) => Some(format!("'{}' belongs to account {}", path.display(), folder.uid())),
+            // In a folder like /tmp others may make files, but not take ours away.
+            mode if mode & 0o1000 != 0 => None,
+            mode if mode & 0o002 != 0 => Some(format!("everybody can write to '{}'", path.display())),
+            mode if mode & 0o020 != 0 && !self.has_group(folder.gid()) => {
+                Some(format!("group {} can write to '{}'", folder.gid(), path.display()))
+            }
+            _ => None,
+        })
     }
 
     fn has_account(&self, uid: u32) -> bool {

@@ -93,6 +93,11 @@ impl CompareReport {
 }
 
 impl Compare {
+    /// A request with the defaults: all sources.
+    pub fn new(first: impl Into<PathBuf>, second: Against) -> Compare {
+        Compare { first: first.into(), second, labels: Vec::new(), vault: None, scratch: None, busy_timeout: Duration::from_secs(5) }
+    }
+
     /// Compares.
     ///
     /// # Errors

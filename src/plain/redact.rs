@@ -43,9 +43,15 @@ impl Redaction {
     #[must_use]
     pub fn apply(&self, text: &str) -> Redacted {
         let mut redacted = Redacted { text: String::with_capacity(text.len()), count: 0 };
-        let mut rest = text;
+        // Some end lines in one way, some in another; whoever takes one for a blank would let a setting pass as a part of the one before.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let (mut rest, mut was_other) = (text.as_str(), false);
         while !rest.is_empty() {
             let (line, behind) = next_line(rest);
+            // The end of a key that is written in several lines looks like a name.
+            let is_tail = matches!(line, Line::Setting { value, .. } if was_other && value.trim_matches('=').is_empty());
+            let line = if is_tail { Line::Other } else { line };
+            was_other = line == Line::Other;
             self.put(&line, &rest[..rest.len() - behind.len()], &mut redacted);
             rest = behind;
         }
@@ -76,7 +82,12 @@ impl Redaction {
             return false;
         }
         let remark = value.split_once('#').map_or("", |(_, remark)| remark);
-        fits(&self.secret) || speaks_of_secrets(name) || speaks_of_secrets(remark) || value::looks_secret(value)
+        fits(&self.secret) || speaks_of_secrets(name) || speaks_of_secrets(remark) || value::looks_secret(value) || self.hides_lines(value)
+    }
+
+    /// Whether a further line of a value would be left out if it stood alone: somebody else may take it for a setting of its own.
+    fn hides_lines(&self, value: &str) -> bool {
+        value.lines().skip(1).any(|line| self.apply(line).count > 0)
     }
 }
 
@@ -138,7 +149,7 @@ const SECRET_WORDS: [&str; 27] = [
 ];
 
 /// In capitals; only as a word of its own, since they stand in harmless ones, too.
-const SHORT_WORDS: [&str; 8] = ["PW", "PWS", "SK", "PSK", "PAT", "SAS", "MFA", "CRED"];
+const SHORT_WORDS: [&str; 13] = ["PW", "PWS", "PSW", "SK", "PSK", "PAT", "SAS", "MFA", "CRED", "MNEMONIC", "PHRASE", "CODE", "LOGIN"];
 
 #[cfg(test)]
 mod tests;

@@ -145,7 +145,8 @@ fn text_of(found: &FoundFile, content: &Scratch) -> Result<String, Trouble> {
     }
     let mut bytes = vec![0; content.len() as usize];
     content.read_at(0, &mut bytes).map_err(Trouble::Scratch)?;
-    String::from_utf8(bytes).map_err(|_| not_env(found, "not text"))
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| not_env(found, "not text"))
 }
 
 fn not_env(found: &FoundFile, why: &'static str) -> Trouble {

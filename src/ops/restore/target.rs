@@ -116,7 +116,7 @@ impl Target {
     pub(super) fn make_folders<'p>(&mut self, parts: impl Iterator<Item = &'p str>) -> Result<Folder, FileError> {
         let mut depth = 0;
         for part in parts {
-            if !self.way.get(depth).is_some_and(|folder| folder.path().file_name().is_some_and(|name| name == part)) {
+            if self.way.get(depth).is_none_or(|folder| folder.path().file_name().is_none_or(|name| name != part)) {
                 self.leave(depth)?;
                 let (next, is_new) = self.way.last().unwrap_or(&self.folder).open_or_make_folder(part)?;
                 if is_new {

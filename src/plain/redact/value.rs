@@ -19,13 +19,13 @@ fn has_userinfo(word: &str) -> bool {
 
 /// `password=`, `"apiKey": `, `--requirepass `: names within a value.
 fn has_secret_member(text: &str) -> bool {
-    let is_option = |word: &str| word.starts_with('-') && speaks_of_secrets(word);
+    let is_option = |word: &str| word.starts_with('-') && speaks_of_secrets(word) || word == "-u" || word.starts_with("-p");
     let is_in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let is_secret = |(at, _): (usize, &str)| {
         let before = text[..at].trim_end_matches(['"', '\'', '\\', ' ']);
         before.rsplit(|c| !is_in_name(c)).next().is_some_and(speaks_of_secrets)
     };
-    text.match_indices(['=', ':']).any(is_secret) || text.split_whitespace().any(is_option)
+    text.match_indices(['=', ':']).any(is_secret) || text.split_whitespace().map(|word| word.trim_matches(['"', '\'', '`'])).any(is_option)
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
