@@ -201,6 +201,7 @@ fn every_member_is_documented_and_every_documented_member_occurs() {
     let sealed = parsed(&home, 0, &["backup", "--vault", "plain", "--key-file", "key", "--json"]);
     reader.read("airkeep backup", &sealed);
     let bundle = sealed["bundle"]["path"].as_str().unwrap();
+    reader.read("airkeep verify", &parsed(&home, 0, &["verify", bundle, "--key-file", "key", "--json"]));
     reader.read("airkeep compare", &parsed(&home, 0, &["compare", bundle, "--key-file", "key", "--json"]));
     reader.read("airkeep restore", &parsed(&home, 0, &["restore", bundle, "--to", "plainly", "--key-file", "key", "--json"]));
     std::fs::remove_file(home.path("airkeep.toml")).unwrap();

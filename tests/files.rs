@@ -278,12 +278,18 @@ fn no_archive_leads_out_of_its_folder() {
     let restore = ["restore", "hostile.akb", "--to", "back", "--key-file", "key"];
     for path in ["../../../evil", "/evil", "a/../../evil", "a//evil", "./evil", "evil/", ""] {
         hostile(&home, path, path, b"evil");
-        home.refuses(13, "cannot unpack 'set'", &restore);
+        home.refuses(13, "manifest: illegal files", &restore);
+        let run = home.run(["verify", "hostile.akb", "--key-file", "key"]);
+        assert!(run.code == 13 && (run.stdout.clone() + &run.stderr).contains("illegal files"), "{}{}", run.stdout, run.stderr);
     }
-    hostile(&home, "a", "b", b"evil");
-    home.refuses(13, "the archive is not what the manifest says, at 'a'", &restore);
-    hostile(&home, "a", "a", b"good");
-    home.refuses(13, "'a': its content is not what the manifest says", &restore);
+    for (path, content, words) in
+        [("a", b"evil", "the archive is not what the manifest says, at 'a'"), ("b", b"good", "'b' is not what the manifest says")]
+    {
+        hostile(&home, path, "b", content);
+        home.refuses(13, "cannot unpack 'set'", &restore);
+        let run = home.run(["verify", "hostile.akb", "--key-file", "key"]);
+        assert!(run.code == 13 && (run.stdout.clone() + &run.stderr).contains(words), "{}{}", run.stdout, run.stderr);
+    }
     hostile(&home, "a/b", "a/b", b"evil");
     home.succeeds(&restore);
     let mode = home.path("back/files/set/a/b").metadata().unwrap().permissions().mode();

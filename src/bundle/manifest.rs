@@ -288,6 +288,30 @@ pub struct Git {
     pub dirty: Option<bool>,
 }
 
+impl FileSet {
+    /// Whether its files can be in its archive, and each path stays below a folder.
+    fn is_legal(&self) -> bool {
+        let sum = self.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size_bytes));
+        sum.is_some_and(|sum| sum <= self.size_bytes) && self.files.iter().all(ArchivedFile::is_legal)
+    }
+}
+
+impl ArchivedFile {
+    fn is_legal(&self) -> bool {
+        let parts = || self.path.split('/');
+        let is_mode = self.mode.len() == 4 && self.mode.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        is_mode
+            && self.path.len() <= PATH_MAX_BYTES
+            && parts().count() <= PATH_MAX_PARTS
+            && parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+    }
+}
+
+/// Of Linux, with its final NUL.
+const PATH_MAX_BYTES: usize = 4095;
+/// Deeper than people nest folders, and shallow enough that a bundle of a few kilobytes does not make thousands of them.
+const PATH_MAX_PARTS: usize = 128;
+
 impl std::fmt::Display for Migrations {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in '{}'", self.count, self.table)?;
@@ -357,7 +381,7 @@ impl Manifest {
             let entry = rest.next().ok_or("files")?;
             let is_its_own =
                 entry.path == EntryPath::Files(set.label.clone()) && entry.sha256 == set.sha256 && entry.size == set.size_bytes;
-            if !is_its_own || !labels.insert(&set.label) {
+            if !is_its_own || !labels.insert(&set.label) || !set.is_legal() {
                 return Err("files");
             }
         }

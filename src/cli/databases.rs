@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use airkeep::database::Verdict;
-use airkeep::ops::DatabaseProof;
+use airkeep::ops::{DatabaseProof, FilesProof};
 use airkeep::{Level, Verification};
 use serde_json::{Value, json};
 
@@ -19,7 +19,21 @@ pub fn text(verification: &Verification) -> String {
             let _ = writeln!(text, "               {}", screen::escape(&message));
         }
     }
+    for set in &verification.files {
+        let verdict = match (&set.problem, &set.unchecked) {
+            (Some(problem), _) => problem.clone(),
+            (None, Some(why)) => format!("unchecked, proven to L3 only: {why}"),
+            (None, None) => "ok".to_owned(),
+        };
+        let count = screen::count(set.files, "file");
+        let _ = writeln!(text, "             {}", screen::escape(&format!("{}: {verdict}; {count}", set.label)));
+    }
     text
+}
+
+/// An object of `files`.
+pub fn files_object(set: &FilesProof) -> Value {
+    json!({ "label": set.label, "ok": set.is_sound(), "files": set.files, "problem": set.problem, "unchecked": set.unchecked })
 }
 
 fn line(database: &DatabaseProof) -> String {
@@ -116,6 +130,13 @@ pub fn findings(path: &Path, verification: &Verification) -> Vec<Value> {
         let is_new = |violation: &&airkeep::ops::Violation| violation.inherited == Some(false);
         database.violations.iter().filter(is_new).for_each(|violation| find("violation", &violation.message));
         database.corruption.iter().filter(|_| !database.was_corrupt).for_each(|message| find("corrupt", message));
+    }
+    for set in &verification.files {
+        let Some(problem) = &set.problem else { continue };
+        findings.push(json!({
+            "bundle": path.to_string_lossy(), "level": Level::Database, "code": "archive",
+            "message": format!("{}: {problem}", set.label), "frames": null, "entries": [format!("files/{}.tar", set.label)],
+        }));
     }
     findings
 }

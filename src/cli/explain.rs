@@ -70,7 +70,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::NoPlace { .. } => Some("name the file: --onto FILE, or name its source in airkeep.toml"),
         Failure::UnclearPlace { .. } => Some("name the file: --onto FILE"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
-        Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),
+        Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it; naming other labels restores those"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
         Failure::Damaged { has_several: true, .. } => {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")
@@ -192,6 +192,7 @@ fn import_hint(fault: &ImportFault) -> Option<&'static str> {
 /// What to do about a configuration.
 pub fn config_hint(error: &airkeep::config::ConfigError) -> Option<&'static str> {
     match error {
+        airkeep::config::ConfigError::File { source: FileError::NotRegular { .. }, .. } => None,
         airkeep::config::ConfigError::File { source, .. } => file_hint(source),
         airkeep::config::ConfigError::Syntax { .. } => Some("see docs/configuration.md"),
     }

@@ -255,6 +255,7 @@ fn one(path: &Path, result: &Result<Verification, Explained>) -> Value {
         "frames": verification.frames,
         "seal_sha256": verification.seal_sha256,
         "databases": verification.databases.iter().map(databases::object).collect::<Vec<_>>(),
+        "files": verification.files.iter().map(databases::files_object).collect::<Vec<_>>(),
         "sources": verification.manifest.as_ref().map(json::sources),
     })
 }

@@ -34,6 +34,7 @@ mod size;
 mod surroundings;
 mod verify;
 mod verify_database;
+mod verify_files;
 
 pub use append_only::AppendOnlyFault;
 pub use audit::{Audit, AuditReport, journal_of};
@@ -68,3 +69,4 @@ pub use size::{LabelSize, SizeReport, measure, measure_vault, sizes, source_byte
 pub use surroundings::{keep_secret, without_secrets};
 pub use verify::{SealSignature, Verification, VerifyRequest, bundles_of};
 pub use verify_database::{DatabaseProof, Violation};
+pub use verify_files::FilesProof;

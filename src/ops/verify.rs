@@ -8,6 +8,7 @@ use serde_json::json;
 use super::progress::{Phase, Watched, heed};
 use super::recorder::{Note, record, subject};
 use super::verify_database::{DatabaseProof, Examiner};
+use super::verify_files::FilesProof;
 use super::{Environment, Failure, SigningKeyPlace};
 use crate::bundle::{
     BundleError, Damage, EntryPath, Examination, Finding, Front, Keyring, Label, Level, Manifest, Medium as _, PublicCore,
@@ -67,6 +68,8 @@ pub struct Verification {
     pub manifest: Option<Manifest>,
     /// At L4: what was found in each database whose bytes are as sealed, in payload order.
     pub databases: Vec<DatabaseProof>,
+    /// At L4: what was found in each archive of plain files whose bytes are as sealed.
+    pub files: Vec<FilesProof>,
     /// Why L4 was not tried although no lower level was asked for.
     pub no_scratch: Option<ScratchError>,
 }
@@ -101,6 +104,7 @@ impl Verification {
         let size_bytes = medium.length().map_err(FileError::io("look at", path))?;
         let verdict = request.signers.judge(&front.core, outcome.is_signed);
         let signature = SealSignature { verdict, signer: front.core.signer, has_signed_slots: front.is_slots_signed };
+        let (databases, files) = sink.into_proofs();
         environment.progress.note(&format!("verified '{}', {level}: {} findings", path.display(), outcome.findings.len()));
         let Front { core, slots, .. } = front;
         Ok(Verification {
@@ -115,7 +119,8 @@ impl Verification {
             has_right_signer: request.signers.accepts(verdict),
             signature,
             manifest,
-            databases: sink.into_proofs(),
+            databases,
+            files,
             no_scratch,
         })
     }
@@ -136,12 +141,17 @@ impl Verification {
 
     /// True if the bundle is proven to its level, and sealed by who was pinned, if anybody was.
     pub fn is_sound(&self) -> bool {
-        self.findings.is_empty() && self.has_right_signer && self.databases.iter().all(DatabaseProof::is_sound)
+        self.findings.is_empty()
+            && self.has_right_signer
+            && self.databases.iter().all(DatabaseProof::is_sound)
+            && self.files.iter().all(FilesProof::is_sound)
     }
 
     /// The level to which all of it is proven: below L4 where a database could not be examined completely.
     pub fn proven(&self) -> Level {
-        self.databases.iter().map(DatabaseProof::proven).min().unwrap_or(self.level).min(self.level)
+        let databases = self.databases.iter().map(DatabaseProof::proven);
+        let files = self.files.iter().filter(|set| set.unchecked.is_some()).map(|_| Level::Content);
+        databases.chain(files).min().unwrap_or(self.level).min(self.level)
     }
 
     /// Labels of the databases that findings hurt.

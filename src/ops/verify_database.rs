@@ -6,13 +6,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::verify_files::FilesProof;
 use super::{Failure, OsEntropy, Progress, VerifyRequest};
-use crate::bundle::{BundleError, Entry, EntryPath, EntrySink, Label, Level, Manifest, Source};
+use crate::bundle::{BundleError, Entry, EntryPath, EntrySink, FileSet, Label, Level, Manifest, Source};
 use crate::crypto::Entropy;
 use crate::database::{
     CheckKind, Difference, Examined, Expected, ExpectedSchema, ExpectedTable, Image, TableHash, Verdict, examine, sqlite_version,
 };
-use crate::files::{ScratchError, ScratchSpace};
+use crate::files::{Scratch, ScratchError, ScratchSpace};
 
 /// What was found in one database.
 #[derive(Debug, Clone)]
@@ -109,6 +110,8 @@ pub(super) struct Examiner {
     progress: Arc<dyn Progress>,
     current: Current,
     proofs: Vec<DatabaseProof>,
+    files: Vec<FileSet>,
+    file_proofs: Vec<FilesProof>,
     /// The last database, until the text of its schema has come by.
     last: Option<(usize, Examined)>,
 }
@@ -116,8 +119,19 @@ pub(super) struct Examiner {
 /// The entry under way.
 enum Current {
     Nothing,
-    Database { source: usize, image: Image, offset: u64 },
-    Schema { text: Vec<u8> },
+    Database {
+        source: usize,
+        image: Image,
+        offset: u64,
+    },
+    Schema {
+        text: Vec<u8>,
+    },
+    /// The archive of a set of files.
+    Files {
+        set: usize,
+        archive: Scratch,
+    },
 }
 
 /// Why a pass ended.
@@ -159,6 +173,8 @@ impl Examiner {
             progress: Arc::clone(progress),
             current: Current::Nothing,
             proofs: Vec::new(),
+            files: Vec::new(),
+            file_proofs: Vec::new(),
             last: None,
         };
         let Some(manifest) = manifest.filter(|_| level == Level::Database) else { return Ok((examiner, None)) };
@@ -167,14 +183,15 @@ impl Examiner {
             return if examiner.is_insisting { Err(Failure::Scratch { source }) } else { Ok((examiner, Some(source))) };
         }
         examiner.sources.clone_from(&manifest.sources);
+        examiner.files.clone_from(&manifest.files);
         examiner.sqlite.clone_from(&manifest.tool.sqlite);
         Ok((examiner, None))
     }
 
     /// What was found, in payload order.
-    pub(super) fn into_proofs(mut self) -> Vec<DatabaseProof> {
+    pub(super) fn into_proofs(mut self) -> (Vec<DatabaseProof>, Vec<FilesProof>) {
         self.settle(None);
-        self.proofs
+        (self.proofs, self.file_proofs)
     }
 
     /// Finishes the last database, with the recorded text of its schema if that has come.
@@ -184,6 +201,15 @@ impl Examiner {
             found.locate_schema_difference(&String::from_utf8_lossy(text));
         }
         self.proofs.push(DatabaseProof::of(&self.sources[source], &self.sqlite, found));
+    }
+
+    fn give_up_files(&mut self, set: usize, error: ScratchError) -> Result<(), ExaminerError> {
+        self.current = Current::Nothing;
+        if self.is_insisting {
+            return Err(ExaminerError::Scratch(error));
+        }
+        self.file_proofs.push(FilesProof::unexamined(&self.files[set], &error));
+        Ok(())
     }
 
     /// A lack of scratch ends the run, or only this database's examination.
@@ -211,6 +237,13 @@ impl EntrySink for Examiner {
                     Err(error) => return self.give_up(source, error),
                 }
             }
+            EntryPath::Files(label) => {
+                let Some(set) = self.files.iter().position(|set| set.label == *label) else { return Ok(()) };
+                match self.space.create(entry.size) {
+                    Ok(archive) => self.current = Current::Files { set, archive },
+                    Err(error) => return self.give_up_files(set, error),
+                }
+            }
             EntryPath::Schema(label) if self.last.as_ref().is_some_and(|(source, _)| self.sources[*source].label == *label) => {
                 self.current = Current::Schema { text: Vec::new() };
             }
@@ -224,6 +257,12 @@ impl EntrySink for Examiner {
             Current::Nothing => {}
             Current::Schema { text } if text.len() + bytes.len() > SCHEMA_KEPT_BYTES => self.current = Current::Nothing,
             Current::Schema { text } => text.extend_from_slice(bytes),
+            Current::Files { set, archive } => {
+                let (set, written) = (*set, archive.write_at(archive.len(), bytes));
+                if let Err(error) = written {
+                    return self.give_up_files(set, error);
+                }
+            }
             Current::Database { source, image, offset } => {
                 let (source, written) = (*source, image.write_at(*offset, bytes));
                 *offset += bytes.len() as u64;
@@ -239,6 +278,7 @@ impl EntrySink for Examiner {
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Nothing => {}
             Current::Schema { text } => self.settle(Some(&text)),
+            Current::Files { set, archive } => self.file_proofs.push(FilesProof::of(&self.files[set], &archive)),
             Current::Database { source, image, .. } => {
                 match examine(&image, &expected(&self.sources[source]), &|| self.progress.is_cancelled()) {
                     Ok(found) => self.last = Some((source, found)),
