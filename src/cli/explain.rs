@@ -69,6 +69,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::OnlyInto { .. } => Some("restore it into a folder: --to DIR"),
         Failure::NoPlace { .. } => Some("name the file: --onto FILE, or name its source in airkeep.toml"),
         Failure::UnclearPlace { .. } => Some("name the file: --onto FILE"),
+        Failure::UnclearName { .. } => Some("give the file a name in UTF-8, or go without: --no-restore"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
         Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
