@@ -14,6 +14,7 @@ use airkeep::vault::VaultError;
 use clap::error::{ContextKind, ContextValue};
 
 use super::exit::Exit;
+use super::settings;
 
 /// A failure as it is shown.
 #[derive(Debug)]
@@ -308,8 +309,11 @@ pub fn usage(error: &clap::Error) -> Explained {
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| words(kind).pop());
+    let is_source_missing = message.starts_with("missing: ") && message.contains("[LABEL=]DATABASE");
     let hint = match suggestion {
         Some(suggestion) => format!("did you mean '{suggestion}'? see --help"),
+        None if is_source_missing && settings::config().is_some() => "name a database, or give airkeep.toml sources".to_owned(),
+        None if is_source_missing => "name a database, or begin an airkeep.toml with 'airkeep init'".to_owned(),
         None => "see --help".to_owned(),
     };
     Explained::new(Exit::Usage, message, Some(&hint))
