@@ -138,3 +138,14 @@ fn the_library_does_not_print_or_end_the_process() {
         }
     }
 }
+
+/// What the table of places names is there, also in short (`restore/unpack.rs`).
+#[test]
+fn every_file_that_architecture_names_is_there() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let all: Vec<String> = sources().into_iter().map(|(_, path, _)| path.to_string_lossy().into_owned()).collect();
+    let named = text.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs") && !word.starts_with("tests/"));
+    for name in named {
+        assert!(all.iter().any(|path| format!("/{path}").ends_with(&format!("/{name}"))), "there is no {name}");
+    }
+}

@@ -200,6 +200,29 @@ fn the_configuration_says_where_live_databases_are() {
 }
 
 #[test]
+fn other_commands_find_bundles_as_this_one_does() {
+    let (home, _live) = home();
+    back_up(&home, &["app.db"]);
+    home.folder("elsewhere");
+    let bundles = home.bundles();
+    let path = |report: &Value| report["bundle"]["path"].as_str().unwrap().to_owned();
+    for command in [&["info", "--key-file", "key", "--json"][..], &["verify", "--level", "0", "--json"]] {
+        let with = |more: &[&str]| home.json(&[command, more].concat());
+        assert_eq!((path(&with(&["latest"])), path(&with(&["1"]))), (bundles[1].clone(), bundles[0].clone()), "{command:?}");
+        assert_eq!(path(&with(&["2", "--vault", "./airkeep-vault"])), format!("./{}", bundles[1]), "{command:?}");
+    }
+    let two = home.json(&["verify", "latest", &bundles[0], "--level", "0", "--json"]);
+    assert_eq!(two["bundles"].as_array().unwrap().len(), 2);
+    home.refuses(10, "there is no bundle 7 in", &["info", "7"]);
+    home.refuses(10, "there is no bundle 7 in", &["verify", "7"]);
+    home.refuses(10, "there is no vault", &["info", "latest", "--vault", "elsewhere"]);
+    home.refuses(10, "there is no bundle 7 in", &["gap", "export", "7", "--to", "rows", "--key-file", "key"]);
+    home.refuses(10, "holds no rows that a restore took away", &["gap", "export", "1", "--to", "rows", "--key-file", "key"]);
+    std::fs::copy(home.path(&bundles[0]), home.path("2")).unwrap();
+    assert_eq!(path(&home.json(&["verify", "2", "--level", "0", "--json"])), "2", "what is there as a file is that file");
+}
+
+#[test]
 fn the_exit_code_tells_of_differences_only_if_asked() {
     let (home, live) = home();
     live.execute_batch("INSERT INTO word VALUES('z')").unwrap();

@@ -122,6 +122,7 @@ fn a_migration_that_fails_half_way_leaves_the_database_as_it_was_and_the_journal
         assert_eq!((audit, person, columns), (3, 1, 3), "what the migration had made of it is kept");
         let rows = home.succeeds(&["gap", "export", &safety, "--to", "-", "--key-file", "key"]);
         assert!(rows.contains("migration began") && rows.contains("half done"), "{rows}");
+        assert_eq!(home.succeeds(&["gap", "export", "2", "--to", "-", "--key-file", "key"]), rows, "by its number");
     }
 }
 

@@ -37,10 +37,10 @@ fn work_that_panics_is_undone_before_the_panic_goes_on() {
     let panic = catch_unwind(AssertUnwindSafe(|| {
         guard(&path, &vault).run(ring(), &mut environment, || {
             spoil(&path);
-            panic!("no {} in sight", "owner")
+            panic!("no owner in sight")
         })
     }));
-    assert_eq!(panic.unwrap_err().downcast_ref::<String>().unwrap(), "no owner in sight", "as it was");
+    assert_eq!(panic.unwrap_err().downcast_ref::<&str>().unwrap(), &"no owner in sight", "as it was");
     assert_eq!(rows(&path), 1);
     assert_eq!((environment.shortfalls.len(), &environment.reason), (0, &None));
     let journal = std::fs::read_to_string(vault.join("journal.jsonl")).unwrap();
@@ -68,8 +68,13 @@ fn what_was_replaced_in_part_only_is_not_called_put_back() {
 #[test]
 fn a_database_whose_path_is_no_text_is_put_back_there_and_nowhere_else() {
     let home = place();
-    let (path, vault) = (home.path().join(OsStr::from_bytes(b"b\xfcro.db")), home.path().join("vault"));
+    let (folder, vault) = (home.path().join(OsStr::from_bytes(b"b\xfcro")), home.path().join("vault"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::create_dir(home.path().join("b\u{fffd}ro")).unwrap();
+    let (path, other) = (folder.join("app.db"), home.path().join("b\u{fffd}ro/app.db"));
     database(&path);
+    database(&other);
+    spoil(&other);
     let report = guard(&path, &vault).run(ring(), &mut environment(), || {
         spoil(&path);
         Err("failed".to_owned())
@@ -77,7 +82,7 @@ fn a_database_whose_path_is_no_text_is_put_back_there_and_nowhere_else() {
     let report = report.unwrap();
     assert!(report.is_put_back(), "{:?}", report.restored);
     assert_eq!(rows(&path), 1);
-    assert!(!home.path().join("b\u{fffd}ro.db").exists());
+    assert_eq!(rows(&other), 0, "another file's, although the bundle names it");
 
     spoil(&path);
     let bundle = report.backup.path;
@@ -86,14 +91,24 @@ fn a_database_whose_path_is_no_text_is_put_back_there_and_nowhere_else() {
     let key = support::key_file(home.path());
     let restore = |more: &[&OsStr]| {
         let mut command = program(home.path());
-        command.args(["restore".as_ref(), bundle.as_os_str(), "--in-place".as_ref(), "--force".as_ref(), "--key-file".as_ref()]);
+        command.args(["restore".as_ref(), bundle.as_os_str(), "--force".as_ref(), "--key-file".as_ref()]);
         command.arg(&key).args(more).output().unwrap()
     };
-    let output = restore(&[]);
+    let output = restore(&["--in-place".as_ref()]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("the path of 'main' was not UTF-8") && told.contains("hint: name the file: --onto FILE"), "{told}");
     let output = restore(&["--onto".as_ref(), path.as_os_str()]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(rows(&path), 1);
+}
+
+#[test]
+fn a_database_that_could_not_be_put_back_is_refused_before_the_work() {
+    let home = place();
+    let (path, vault) = (home.path().join(OsStr::from_bytes(b"b\xfcro.db")), home.path().join("vault"));
+    database(&path);
+    let refused = guard(&path, &vault).run(ring(), &mut environment(), || panic!("this is not begun"));
+    assert!(matches!(refused, Err(Failure::UnclearName { .. })), "{refused:?}");
+    assert!(!vault.exists());
 }

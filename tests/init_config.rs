@@ -68,7 +68,7 @@ fn a_configuration_that_is_there_is_kept() {
 fn a_vault_that_has_a_signer_gets_a_configuration_and_stays_as_it_is() {
     let (home, _live) = application();
     let made = home.json(&["init", "--no-config", "--json"]);
-    home.refuses(2, "is signed already", &["init", "--no-config"]);
+    home.refuses(2, "its bundles are signed by", &["init", "--no-config"]);
     let kept = home.read("airkeep-vault/vault.json");
     let report = home.json(&["init", "--json"]);
     assert_eq!((&report["signer"], &report["key_file"], &report["new_vault"]), (&made["signer"], &made["key_file"], &false.into()));
@@ -77,7 +77,7 @@ fn a_vault_that_has_a_signer_gets_a_configuration_and_stays_as_it_is() {
     home.succeeds(&["config", "check"]);
     let backup = home.json(&["backup", "--key-file", "k", "--json"]);
     assert_eq!(backup["bundle"]["signer"], made["signer"]);
-    home.refuses(2, "is signed already", &["init"]);
+    home.refuses(2, "its bundles are signed by", &["init"]);
     std::fs::remove_file(home.path("airkeep.toml")).unwrap();
     let told = home.succeeds(&["init"]);
     assert!(told.contains(" (kept as it is, and its signer)\n") && !told.contains("write the fingerprint down"), "{told}");
@@ -98,6 +98,18 @@ fn where_it_cannot_stand_the_vault_is_made_all_the_same() {
     let run = cli::finish(home.airkeep(["init", "--vault", "../second"]).current_dir(home.path("data")));
     assert!(run.code == 0 && run.stderr.contains("could have been written by others"), "{}{}", run.stdout, run.stderr);
     assert!(!home.path("data/airkeep.toml").exists(), "what nobody believes would be in the way of every command");
+}
+
+#[test]
+fn a_backup_of_nothing_is_told_how_to_begin() {
+    let home = Home::new();
+    let hint = |words: &[&str]| home.run(words).stderr.lines().last().unwrap().to_owned();
+    for words in [&["backup"][..], &["guard", "--", "true"]] {
+        assert_eq!(hint(words), "hint: name a database, or begin an airkeep.toml with 'airkeep init'", "{words:?}");
+    }
+    home.write("airkeep.toml", "# nothing yet\n", 0o600);
+    assert_eq!(hint(&["backup"]), "hint: name a database, or give airkeep.toml sources");
+    assert_eq!(hint(&["restore"]), "hint: see --help");
 }
 
 #[test]

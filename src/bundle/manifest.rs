@@ -85,7 +85,7 @@ pub struct Source {
     pub inode: u64,
     /// When the snapshot was fixed.
     pub captured_at: UtcTime,
-    /// `independent`: a cut of its own.
+    /// `independent`: a cut of its own; `group:NAME`: one cut for all sources of that group.
     pub consistency: String,
     /// How the pages were read.
     pub capture: CaptureMethod,

@@ -32,7 +32,8 @@ use super::{Report, explain, json, screen, selection, settings};
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
-    /// A database, with the label it gets in the bundle (default: the file's name in lower case, without its ending)
+    /// A database, with the label it gets in the bundle (default: the file's name in lower case, without its ending); or a label or a
+    /// pattern of airkeep.toml, such as 'tenants/*'. Without any all sources of airkeep.toml are meant
     #[arg(required = true, value_name = "[LABEL=]DATABASE")]
     databases: Vec<OsString>,
     /// The folder of bundles; made if it is missing
@@ -222,7 +223,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 fn after_help() -> String {
     format!(
         "Examples:\n  airkeep backup app.db\n  airkeep backup main=app.db audit=audit.db --vault /srv/vault --key-file backup.key\n  \
-         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n  airkeep backup --dry-run\n\n{}\n\n{}",
+         airkeep backup app.db --compression zstd:3 --check full --tag nightly --json\n  airkeep backup\n  airkeep backup main 'tenants/*' --dry-run\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&Exit::ALL)
     )

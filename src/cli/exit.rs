@@ -219,7 +219,7 @@ impl Exit {
             Failure::AppendOnly { .. } => Exit::Usage,
             Failure::Archive { .. } => Exit::Integrity,
             Failure::Unmet { .. } => Exit::Policy,
-            Failure::OnlyInto { .. } | Failure::NoPlace { .. } | Failure::UnclearPlace { .. } => Exit::Usage,
+            Failure::OnlyInto { .. } | Failure::NoPlace { .. } | Failure::UnclearPlace { .. } | Failure::UnclearName { .. } => Exit::Usage,
             Failure::Files { .. } | Failure::NoSpace { .. } | Failure::Scratch { .. } | Failure::RowsUnwritten { .. } => Exit::Failed,
             Failure::Dump { source, .. } => Exit::of_dump(source),
             Failure::Journal(JournalError::File(error)) => Exit::of_file(error),

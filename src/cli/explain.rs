@@ -14,6 +14,7 @@ use airkeep::vault::VaultError;
 use clap::error::{ContextKind, ContextValue};
 
 use super::exit::Exit;
+use super::settings;
 
 /// A failure as it is shown.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::OnlyInto { .. } => Some("restore it into a folder: --to DIR"),
         Failure::NoPlace { .. } => Some("name the file: --onto FILE, or name its source in airkeep.toml"),
         Failure::UnclearPlace { .. } => Some("name the file: --onto FILE"),
+        Failure::UnclearName { .. } => Some("give the file a name in UTF-8, or go without: --no-restore"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
         Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it; naming other labels restores those"),
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
@@ -310,8 +312,11 @@ pub fn usage(error: &clap::Error) -> Explained {
     let suggestion = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| words(kind).pop());
+    let is_source_missing = message.starts_with("missing: ") && message.contains("[LABEL=]DATABASE");
     let hint = match suggestion {
         Some(suggestion) => format!("did you mean '{suggestion}'? see --help"),
+        None if is_source_missing && settings::config().is_some() => "name a database, or give airkeep.toml sources".to_owned(),
+        None if is_source_missing => "name a database, or begin an airkeep.toml with 'airkeep init'".to_owned(),
         None => "see --help".to_owned(),
     };
     Explained::new(Exit::Usage, message, Some(&hint))

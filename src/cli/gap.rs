@@ -100,7 +100,7 @@ impl Arguments {
         match &self.action {
             Action::List(list) => Some(&list.vault.vault),
             Action::Show(show) => Some(&show.vault.vault),
-            Action::Export(export) => Some(export.bundle()),
+            Action::Export(export) => Some(export.place()),
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::exit::{self, Exit};
 use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
-use super::{Report, gap_text, import, json, screen};
+use super::{Report, gap_text, import, json, screen, verify};
 
 /// Show what a bundle says of itself: public facts without a key, the manifest with one
 ///
@@ -21,9 +21,12 @@ use super::{Report, gap_text, import, json, screen};
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
-    /// The bundle
+    /// The bundle: a path, or 'latest' or a number in the vault
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
+    /// The vault in which 'latest' and numbers are looked up (default: ./airkeep-vault)
+    #[arg(long, value_name = "DIR")]
+    vault: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -34,13 +37,14 @@ pub struct Arguments {
 impl Arguments {
     /// Where it works: a vault, or a bundle in one.
     pub fn place(&self) -> Option<&Path> {
-        Some(&self.bundle)
+        Some(verify::place_of(&self.bundle, self.vault.as_deref()))
     }
 
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
+        let bundle = verify::bundle_at(&self.bundle, self.vault.as_deref())?;
         let ring = self.keys.ring(Purpose::OnlyNamed)?;
-        let facts = inspect(&self.bundle, &ring)?;
+        let facts = inspect(&bundle, &ring)?;
         let mut json = json!({
             "sources": null,
             "files": null,
@@ -197,7 +201,7 @@ fn source_text(text: &mut String, source: &Source) {
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep info airkeep-vault/set-1a2b3c4d-000001-20261120T231820Z.akb\n  airkeep info BUNDLE.akb --key-file backup.key --json\n\n{}\n\n{}",
+        "Examples:\n  airkeep info latest\n  airkeep info 17 --vault /srv/vault\n  airkeep info BUNDLE.akb --key-file backup.key --json\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug])
     )

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use airkeep::bundle::SignatureVerdict;
-use airkeep::ops::{SealSignature, bundles_of};
+use airkeep::ops::{Reference, SealSignature, bundles_of};
 use airkeep::{Failure, Keyring, Level, Verification, VerifyRequest, inspect};
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::explain::Explained;
 use super::keys::{self, KeyArguments, Purpose};
 use super::record::RecordArguments;
 use super::signers::{SignerArguments, SigningKeyArguments};
-use super::{Report, databases, explain, json, screen};
+use super::{Report, databases, explain, json, reference, screen};
 
 /// Prove bundles: without the key that every byte is as sealed, with it that the data is authentic and complete
 ///
@@ -29,9 +29,12 @@ use super::{Report, databases, explain, json, screen};
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
-    /// Bundles, or folders with bundles
+    /// Bundles, or folders with bundles; 'latest' or a number, where there is no such file, is a bundle in the vault
     #[arg(required = true, value_name = "BUNDLE|VAULT")]
     targets: Vec<PathBuf>,
+    /// The vault in which 'latest' and numbers are looked up (default: ./airkeep-vault)
+    #[arg(long, value_name = "DIR")]
+    vault: Option<PathBuf>,
     /// How much to prove: 0 to 4 (default: the highest that keys and scratch reach)
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     level: Option<Level>,
@@ -57,12 +60,12 @@ type Judged = (PathBuf, Result<Verification, Explained>);
 impl Arguments {
     /// Where it works: a vault, or a bundle in one.
     pub fn place(&self) -> Option<&Path> {
-        self.targets.first().map(PathBuf::as_path)
+        self.targets.first().map(|first| place_of(first, self.vault.as_deref()))
     }
 
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
-        let targets: Vec<Result<PathBuf, Judged>> = self.targets.iter().flat_map(|target| expand(target)).collect();
+        let targets: Vec<Result<PathBuf, Judged>> = self.targets.iter().flat_map(|target| expand(target, self.vault.as_deref())).collect();
         // Nobody should type a passphrase to learn that a single file is no bundle.
         if let [Ok(path)] = targets.as_slice() {
             inspect(path, &Keyring::default()).map_err(refused)?;
@@ -103,11 +106,29 @@ fn finish(mut judged: Vec<Judged>) -> Result<Report, Explained> {
 }
 
 /// The bundles behind an argument; one that has none is a result too, and does not keep the others from being examined.
-fn expand(target: &Path) -> Vec<Result<PathBuf, Judged>> {
+fn expand(target: &Path, vault: Option<&Path>) -> Vec<Result<PathBuf, Judged>> {
+    if is_looked_up(target) {
+        return vec![bundle_at(target, vault).map_err(|explained| (target.to_owned(), Err(explained)))];
+    }
     match bundles_of(target) {
         Ok(paths) => paths.into_iter().map(Ok).collect(),
         Err(failure) => vec![Err((target.to_owned(), Err(refused(failure))))],
     }
+}
+
+/// The bundle behind an argument that need not be text: where it is, it may be `latest` or a number.
+pub fn bundle_at(target: &Path, vault: Option<&Path>) -> Result<PathBuf, Explained> {
+    target.to_str().map_or_else(|| Ok(target.to_owned()), |text| reference::find(text, vault))
+}
+
+/// The vault that such an argument is about, or the bundle in it.
+pub fn place_of<'p>(target: &'p Path, vault: Option<&'p Path>) -> &'p Path {
+    vault.filter(|_| is_looked_up(target)).unwrap_or(target)
+}
+
+/// Whether it is 'latest' or a number, and no file.
+fn is_looked_up(target: &Path) -> bool {
+    target.to_str().is_some_and(|text| !matches!(Reference::parse(text), Reference::Path(_)))
 }
 
 /// The usual advice on a damaged bundle is to verify it, which was just tried.
@@ -273,7 +294,7 @@ fn level(text: &str) -> Result<Level, String> {
 
 fn after_help() -> String {
     format!(
-        "Examples:\n  airkeep verify airkeep-vault --level 0\n  airkeep verify BUNDLE.akb --passphrase-file pass\n  airkeep verify /media/disc/*.akb --key-file backup.key --json\n\n\
+        "Examples:\n  airkeep verify latest\n  airkeep verify airkeep-vault --level 0\n  airkeep verify BUNDLE.akb --passphrase-file pass\n  airkeep verify /media/disc/*.akb --key-file backup.key --json\n\n\
          With several bundles the worst result decides, damage before all else.\n\n{}\n\n{}",
         keys::HELP,
         exit::table(&[Exit::Success, Exit::Failed, Exit::Usage, Exit::NotFound, Exit::Key, Exit::Integrity, Exit::Unsupported, Exit::Bug])

@@ -1,8 +1,9 @@
-//! Backup: live databases → one sealed, read-back, published bundle.
+//! Backup: live databases and plain files → one sealed, read-back, published bundle.
 //!
 //! The bundle has no name until it was synced, dropped from the page cache and verified at L3 from the medium; so a file called `.akb` in a
 //! vault is a bundle that once opened, and a kill at any moment leaves none. One source after the other is captured and
-//! sealed: each is a cut of its own.
+//! sealed, each a cut of its own; those of a group ([`SourceGroup`]) are captured in one cut. Plain files come behind the databases, each read
+//! beside its writers.
 
 use std::path::PathBuf;
 use std::sync::Arc;

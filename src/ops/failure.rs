@@ -60,6 +60,12 @@ pub enum Failure {
         /// What the manifest has, with U+FFFD for what it could not say.
         path: String,
     },
+    /// A database could not be put back, since files are only made under names that are UTF-8.
+    #[error("the name of '{}' is not UTF-8, and it could not be put back", path.display())]
+    UnclearName {
+        /// The database.
+        path: PathBuf,
+    },
     /// A snapshot is not what the configuration demands.
     #[error("the snapshot of '{label}' is not what airkeep.toml demands: {what}")]
     Unmet {

@@ -175,6 +175,10 @@ impl Guard {
     /// What would keep a database from being put back is found out before the work begins.
     fn require_replaceable(&self) -> Result<(), Failure> {
         for source in &self.backup.sources {
+            let resolved = source.path.canonicalize().unwrap_or_else(|_| source.path.clone());
+            if self.restore && resolved.file_name().is_some_and(|name| name.to_str().is_none()) {
+                return Err(Failure::UnclearName { path: resolved });
+            }
             let names = source.path.metadata().map_or(1, |found| found.nlink());
             if self.restore && names > 1 {
                 let error = InstallError::HardLinks { path: source.path.clone(), names };

@@ -13,7 +13,7 @@ use super::super::explain::Explained;
 use super::super::keys::{KeyArguments, Purpose};
 use super::super::record::RecordArguments;
 use super::super::signers::{SignerArguments, SigningKeyArguments};
-use super::super::{Report, json, screen};
+use super::super::{Report, json, screen, verify};
 
 /// Get the rows out of a safety bundle, each in full
 ///
@@ -23,7 +23,7 @@ use super::super::{Report, json, screen};
 #[derive(Args)]
 #[command(after_long_help = super::after_export_help(EXAMPLES))]
 pub(super) struct Arguments {
-    /// The safety bundle, as 'airkeep gap show' names it
+    /// The safety bundle, as 'airkeep gap show' names it: a path, or its number in the vault
     #[arg(value_name = "SAFETY-BUNDLE")]
     bundle: PathBuf,
     /// Which database (default: the only one that the bundle tells of)
@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// The form
     #[arg(long, value_enum, default_value_t = Form::Jsonl)]
     format: Form,
+    /// The vault in which numbers are looked up (default: ./airkeep-vault)
+    #[arg(long, value_name = "DIR")]
+    vault: Option<PathBuf>,
     /// Print one JSON object (the rows need a file then)
     #[arg(long)]
     pub(super) json: bool,
@@ -51,7 +54,7 @@ pub(super) struct Arguments {
     record: RecordArguments,
 }
 
-const EXAMPLES: &str = "airkeep gap export SAFETY.akb --to rows.jsonl --reason 'for the auditors'\n  \
+const EXAMPLES: &str = "airkeep gap export 17 --to rows.jsonl --reason 'for the auditors'\n  \
      airkeep gap export SAFETY.akb main --table audit --format csv --to audit.csv --key-file backup.key\n  \
      airkeep gap export SAFETY.akb --to - | head";
 
@@ -65,9 +68,9 @@ enum Form {
 }
 
 impl Arguments {
-    /// The safety bundle.
-    pub(super) fn bundle(&self) -> &Path {
-        &self.bundle
+    /// Where it works: a vault, or a bundle in one.
+    pub(super) fn place(&self) -> &Path {
+        verify::place_of(&self.bundle, self.vault.as_deref())
     }
 
     pub(super) fn run(self) -> Result<Report, Explained> {
@@ -77,9 +80,10 @@ impl Arguments {
             return Err(Explained::new(Exit::Usage, "with --json, rows cannot go to standard output", hint));
         }
         // Nobody should type a passphrase to learn that this is no bundle.
-        let facts = airkeep::inspect(&self.bundle, &airkeep::Keyring::default())?;
+        let bundle = verify::bundle_at(&self.bundle, self.vault.as_deref())?;
+        let facts = airkeep::inspect(&bundle, &airkeep::Keyring::default())?;
         let export = ExportRows {
-            bundle: self.bundle,
+            bundle,
             label: self.label,
             table: self.table,
             format: match self.format {
