@@ -319,7 +319,86 @@ fn check_and_show_tell_what_it_means() {
     assert_eq!((labels(0), labels(1)), (vec![json!("main")], vec![json!("tenants/acme"), json!("tenants/beta")]));
     let empty = Home::new();
     empty.refuses(10, "there is no airkeep.toml", &["config", "show"]);
+    empty.write("airkeep.toml", "set = 'plant'\n", 0o600);
+    let run = empty.run(["config", "check"]);
+    assert!(run.code == 0 && run.stderr.contains("it names no sources"), "{}", run.stderr);
 }
+
+#[test]
+fn show_leaves_nothing_out() {
+    let home = system(
+        "[sources.more]\nsqlite = 'data/more.db'\ngroup = 'g'\nassert = ['account > 1', 'note = 0']\ncheck = ['true', '{path}']\n\
+        [sources.plain]\nfiles = ['data/*', 'vault/*']\n[sealing]\ncompression = 'zstd:3'\nscratch = 'data'\nbusy-timeout = 7\n",
+    );
+    drop(home.database("data/more.db"));
+    home.write("data/notes.txt", "x", 0o600);
+    home.succeeds(&["backup", "main"]);
+    let text = String::from_utf8(home.read("airkeep.toml")).unwrap();
+    home.write("airkeep.toml", format!("hook = 'true {{event}}'\nstop = 'true'\nstart = './go now'\n{text}"), 0o600);
+    home.write("go", "", 0o700);
+    let shown = home.succeeds(&["config", "show"]);
+    for words in [
+        "\nhook      true {event}\n",
+        "\nstop      true\n",
+        "/go now\n",
+        "\nsealing   compression zstd:3\n",
+        "waits 7 s",
+        "scratch in '",
+        "more.db, group g\n",
+        "append-only: audit\n",
+        "assert: 2 demands\n",
+        "check: true {path}\n",
+        "plain: 1 file in ",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let config = &home.json(&["config", "show", "--json"])["config"];
+    assert_eq!((&config["hook"], &config["stop"]), (&json!("true {event}"), &json!("true")));
+    assert_eq!((&config["sealing"]["compression"], &config["sealing"]["busy_timeout_seconds"]), (&json!("zstd:3"), &json!(7.0)));
+    let more = &config["sources"][2];
+    assert_eq!((&more["group"], &more["demands"], &more["check"]), (&json!("g"), &json!(2), &json!(["true", "{path}"])));
+    assert_eq!(config["sources"][3]["files"].as_array().unwrap().len(), 1, "databases, vault and keys are not counted");
+}
+
+#[test]
+fn check_finds_what_would_fail() {
+    let home = system("");
+    home.write("short", "brief", 0o600);
+    home.write("open", "a passphrase that is long enough", 0o644);
+    home.write("list.json", "{}", 0o600);
+    home.write("data/text.db", "this is no database at all, and long enough", 0o600);
+    home.write("stop.sh", "", 0o600);
+    for (top, keys, more, words) in [
+        ("", "signing-key = 'nowhere'", "", "signing key '"),
+        ("", "", "[sealing]\nscratch = 'nowhere'", "scratch folder '"),
+        ("", "", "[sources.a]\nsqlite = 'data/main.db'\nappend-only = 'nowhere.json'", "No such file"),
+        ("", "", "[sources.a]\nsqlite = 'list.json'\nappend-only = 'list.json'", "as a list of append-only tables"),
+        ("stop = './stop.sh'", "", "", "'stop': program '"),
+        ("start = 'no-such-program x'", "", "", "'start': program 'no-such-program' is not on PATH"),
+        ("hook = 'nowhere/log'", "", "", "nowhere/log' does not exist"),
+        ("", "", "[sources.a]\nsqlite = 'app.db'\ncheck = ['no-such-program']", "source 'a': 'check': program 'no-such-program'"),
+        ("", "", "[sources.a]\nsqlite = 'data/main.db'", "sources 'main' and 'a' are the same file"),
+        ("", "passphrase-files = 'open'", "", "can be read by others (mode 644)"),
+        ("", "passphrase-files = 'short'", "", "short': "),
+        ("", "passphrase-files = 'stop.sh'", "", "stop.sh'"),
+        ("", "", "[sources.a]\nsqlite = 'data/text.db'", "is not a SQLite database"),
+        ("", "", "[sources.a]\nfiles = 'data/*.db'\n[sources.b]\nfiles = '*.json'\nmax-size = '1'", "source 'b': its files have 2 bytes"),
+    ] {
+        home.write("airkeep.toml", CHECKED.replace("TOP", top).replace("KEYS", keys) + more, 0o600);
+        home.refuses(10, words, &["config", "check"]);
+        assert!(home.run(["config", "show"]).stderr.contains(words));
+    }
+    home.write("airkeep.toml", CHECKED.replace("TOP", "").replace("KEYS", ""), 0o600);
+    home.succeeds(&["config", "check"]);
+    home.succeeds(&["backup"]);
+    home.write("airkeep.toml", CHECKED.replace("TOP", "").replace("KEYS", "").replace("'plant'", "'other'"), 0o600);
+    home.refuses(10, "plant", &["config", "check"]);
+    home.write("airkeep.toml", CHECKED.replace("TOP", "stop = 'nowhere/a'").replace("KEYS", "signing-key = 'nowhere'"), 0o600);
+    let run = home.run(["config", "check"]);
+    assert!(run.stderr.contains("signing key") && run.stderr.contains("nowhere/a"), "all is told: {}", run.stderr);
+}
+
+const CHECKED: &str = "set = 'plant'\nvault = 'vault'\nTOP\n[keys]\nkey-files = ['key']\nKEYS\n[sources.main]\nsqlite = 'data/main.db'\n";
 
 #[test]
 fn bundles_have_names_that_need_no_path() {
