@@ -401,6 +401,39 @@ fn check_finds_what_would_fail() {
 const CHECKED: &str = "set = 'plant'\nvault = 'vault'\nTOP\n[keys]\nkey-files = ['key']\nKEYS\n[sources.main]\nsqlite = 'data/main.db'\n";
 
 #[test]
+fn the_newest_is_the_newest_that_holds_what_is_wanted() {
+    let home = system("");
+    for words in [&[][..], &["main"], &["tenants/acme"]] {
+        home.succeeds(&[&["backup", "-q"], words].concat());
+    }
+    let taken = |arguments: &[&str]| home.json(&[arguments, &["--json"]].concat())["bundle"]["sequence"].clone();
+    assert_eq!(taken(&["restore", "latest", "tenants/acme", "--to", "out1"]), 3);
+    assert_eq!(taken(&["restore", "latest", "main", "--to", "out2"]), 2);
+    assert_eq!(taken(&["restore", "latest", "main", "tenants/beta", "--to", "out3"]), 1);
+    assert_eq!(taken(&["restore", "--before", "2999-01-01", "main", "--to", "out4"]), 2);
+    assert_eq!(taken(&["extract", "latest", "tenants/beta", "--to", "out5"]), 1);
+    assert_eq!(taken(&["restore", "3", "--to", "out6"]), 3);
+    assert_eq!(home.json(&["compare", "latest", "--label", "tenants/beta", "--json"])["first"]["sequence"], 1);
+    home.refuses(
+        10,
+        "there is no bundle with main, late (safety and imported ones are passed over) in",
+        &["restore", "latest", "main", "late", "--to", "x"],
+    );
+    for arguments in [&["latest", "--to", "out7"][..], &["--before", "2999-01-01", "--to", "out8"], &["latest", "--in-place", "--dry-run"]]
+    {
+        let run = home.run([&["restore"], arguments].concat());
+        for words in ["number 3 has not: main; the newest with it is 2", "number 3 has not: tenants/beta; the newest with it is 1"] {
+            assert!(run.code == 0 && run.stderr.contains(words), "{arguments:?}: {}", run.stderr);
+        }
+    }
+    home.succeeds(&["backup", "-q"]);
+    assert!(!home.run(["restore", "latest", "--to", "out9"]).stderr.contains("has not"));
+    // What nobody remembers counts: it may be all that is left.
+    std::fs::remove_file(home.path("vault/journal.jsonl")).unwrap();
+    assert_eq!(taken(&["restore", "latest", "main", "--to", "out10"]), 4);
+}
+
+#[test]
 fn bundles_have_names_that_need_no_path() {
     let home = system("");
     for number in 2..=4 {
@@ -418,7 +451,7 @@ fn bundles_have_names_that_need_no_path() {
     home.succeeds(&["restore", "4", "main", "--in-place", "--force"]);
     assert_eq!(rows(), 4, "but have numbers: this is the state before the first restore");
     home.refuses(10, "there is no bundle 17 in", &["restore", "17", "--in-place", "--force"]);
-    home.refuses(10, "there is no bundle from before 2001-01-01", &["restore", "--before", "2001-01-01", "main", "--to", "old"]);
+    home.refuses(10, "there is no bundle with main from before 2001-01-01", &["restore", "--before", "2001-01-01", "main", "--to", "old"]);
     home.succeeds(&["restore", "--before", "2999-01-01", "main", "--to", "new"]);
     assert!(home.path("new/main.db").exists() && !home.path("new/tenants").exists());
     home.refuses(2, "label 'Main' is not allowed", &["restore", "--before", "2999-01-01", "Main", "--to", "other"]);
