@@ -330,6 +330,118 @@ fn check_and_show_tell_what_it_means() {
     assert_eq!((labels(0), labels(1)), (vec![json!("main")], vec![json!("tenants/acme"), json!("tenants/beta")]));
     let empty = Home::new();
     empty.refuses(10, "there is no airkeep.toml", &["config", "show"]);
+    empty.write("airkeep.toml", "set = 'plant'\n", 0o600);
+    let run = empty.run(["config", "check"]);
+    assert!(run.code == 0 && run.stderr.contains("it names no sources"), "{}", run.stderr);
+}
+
+#[test]
+fn show_leaves_nothing_out() {
+    let home = system(
+        "[sources.more]\nsqlite = 'data/more.db'\ngroup = 'g'\nassert = ['account > 1', 'note = 0']\ncheck = ['true', '{path}']\n\
+        [sources.plain]\nfiles = ['data/*', 'vault/*']\n[sealing]\ncompression = 'zstd:3'\nscratch = 'data'\nbusy-timeout = 7\n",
+    );
+    drop(home.database("data/more.db"));
+    home.write("data/notes.txt", "x", 0o600);
+    home.succeeds(&["backup", "main"]);
+    let text = String::from_utf8(home.read("airkeep.toml")).unwrap();
+    home.write("airkeep.toml", format!("hook = 'true {{event}}'\nstop = 'true'\nstart = './go now'\n{text}"), 0o600);
+    home.write("go", "", 0o700);
+    let shown = home.succeeds(&["config", "show"]);
+    for words in [
+        "\nhook      true {event}\n",
+        "\nstop      true\n",
+        "/go now\n",
+        "\nsealing   compression zstd:3\n",
+        "waits 7 s",
+        "scratch in '",
+        "more.db, group g\n",
+        "append-only: audit\n",
+        "assert: 2 demands\n",
+        "check: true {path}\n",
+        "plain: 1 file in ",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let config = &home.json(&["config", "show", "--json"])["config"];
+    assert_eq!((&config["hook"], &config["stop"]), (&json!("true {event}"), &json!("true")));
+    assert_eq!((&config["sealing"]["compression"], &config["sealing"]["busy_timeout_seconds"]), (&json!("zstd:3"), &json!(7.0)));
+    let more = &config["sources"][2];
+    assert_eq!((&more["group"], &more["demands"], &more["check"]), (&json!("g"), &json!(2), &json!(["true", "{path}"])));
+    assert_eq!(config["sources"][3]["files"].as_array().unwrap().len(), 1, "databases, vault and keys are not counted");
+}
+
+#[test]
+fn check_finds_what_would_fail() {
+    let home = system("");
+    home.write("short", "brief", 0o600);
+    home.write("open", "a passphrase that is long enough", 0o644);
+    home.write("list.json", "{}", 0o600);
+    home.write("data/text.db", "this is no database at all, and long enough", 0o600);
+    home.write("stop.sh", "", 0o600);
+    for (top, keys, more, words) in [
+        ("", "signing-key = 'nowhere'", "", "signing key '"),
+        ("", "", "[sealing]\nscratch = 'nowhere'", "scratch folder '"),
+        ("", "", "[sources.a]\nsqlite = 'data/main.db'\nappend-only = 'nowhere.json'", "No such file"),
+        ("", "", "[sources.a]\nsqlite = 'list.json'\nappend-only = 'list.json'", "as a list of append-only tables"),
+        ("stop = './stop.sh'", "", "", "'stop': program '"),
+        ("start = 'no-such-program x'", "", "", "'start': program 'no-such-program' is not on PATH"),
+        ("hook = 'nowhere/log'", "", "", "nowhere/log' does not exist"),
+        ("", "", "[sources.a]\nsqlite = 'app.db'\ncheck = ['no-such-program']", "source 'a': 'check': program 'no-such-program'"),
+        ("", "", "[sources.a]\nsqlite = 'data/main.db'", "sources 'main' and 'a' are the same file"),
+        ("", "passphrase-files = 'open'", "", "can be read by others (mode 644)"),
+        ("", "passphrase-files = 'short'", "", "short': "),
+        ("", "passphrase-files = 'stop.sh'", "", "stop.sh'"),
+        ("", "", "[sources.a]\nsqlite = 'data/text.db'", "is not a SQLite database"),
+        ("", "", "[sources.a]\nfiles = 'data/*.db'\n[sources.b]\nfiles = '*.json'\nmax-size = '1'", "source 'b': its files have 2 bytes"),
+    ] {
+        home.write("airkeep.toml", CHECKED.replace("TOP", top).replace("KEYS", keys) + more, 0o600);
+        home.refuses(10, words, &["config", "check"]);
+        assert!(home.run(["config", "show"]).stderr.contains(words));
+    }
+    home.write("airkeep.toml", CHECKED.replace("TOP", "").replace("KEYS", ""), 0o600);
+    home.succeeds(&["config", "check"]);
+    home.succeeds(&["backup"]);
+    home.write("airkeep.toml", CHECKED.replace("TOP", "").replace("KEYS", "").replace("'plant'", "'other'"), 0o600);
+    home.refuses(10, "plant", &["config", "check"]);
+    home.write("airkeep.toml", CHECKED.replace("TOP", "stop = 'nowhere/a'").replace("KEYS", "signing-key = 'nowhere'"), 0o600);
+    let run = home.run(["config", "check"]);
+    assert!(run.stderr.contains("signing key") && run.stderr.contains("nowhere/a"), "all is told: {}", run.stderr);
+}
+
+const CHECKED: &str = "set = 'plant'\nvault = 'vault'\nTOP\n[keys]\nkey-files = ['key']\nKEYS\n[sources.main]\nsqlite = 'data/main.db'\n";
+
+#[test]
+fn the_newest_is_the_newest_that_holds_what_is_wanted() {
+    let home = system("");
+    for words in [&[][..], &["main"], &["tenants/acme"]] {
+        home.succeeds(&[&["backup", "-q"], words].concat());
+    }
+    let taken = |arguments: &[&str]| home.json(&[arguments, &["--json"]].concat())["bundle"]["sequence"].clone();
+    assert_eq!(taken(&["restore", "latest", "tenants/acme", "--to", "out1"]), 3);
+    assert_eq!(taken(&["restore", "latest", "main", "--to", "out2"]), 2);
+    assert_eq!(taken(&["restore", "latest", "main", "tenants/beta", "--to", "out3"]), 1);
+    assert_eq!(taken(&["restore", "--before", "2999-01-01", "main", "--to", "out4"]), 2);
+    assert_eq!(taken(&["extract", "latest", "tenants/beta", "--to", "out5"]), 1);
+    assert_eq!(taken(&["restore", "3", "--to", "out6"]), 3);
+    assert_eq!(home.json(&["compare", "latest", "--label", "tenants/beta", "--json"])["first"]["sequence"], 1);
+    home.refuses(
+        10,
+        "there is no bundle with main, late (safety and imported ones are passed over) in",
+        &["restore", "latest", "main", "late", "--to", "x"],
+    );
+    for arguments in [&["latest", "--to", "out7"][..], &["--before", "2999-01-01", "--to", "out8"], &["latest", "--in-place", "--dry-run"]]
+    {
+        let run = home.run([&["restore"], arguments].concat());
+        for words in ["number 3 has not: main; the newest with it is 2", "number 3 has not: tenants/beta; the newest with it is 1"] {
+            assert!(run.code == 0 && run.stderr.contains(words), "{arguments:?}: {}", run.stderr);
+        }
+    }
+    home.succeeds(&["backup", "-q"]);
+    assert!(!home.run(["restore", "latest", "--to", "out9"]).stderr.contains("has not"));
+    // What nobody remembers counts: it may be all that is left.
+    std::fs::remove_file(home.path("vault/journal.jsonl")).unwrap();
+    assert_eq!(taken(&["restore", "latest", "main", "--to", "out10"]), 4);
 }
 
 #[test]
@@ -350,7 +462,7 @@ fn bundles_have_names_that_need_no_path() {
     home.succeeds(&["restore", "4", "main", "--in-place", "--force"]);
     assert_eq!(rows(), 4, "but have numbers: this is the state before the first restore");
     home.refuses(10, "there is no bundle 17 in", &["restore", "17", "--in-place", "--force"]);
-    home.refuses(10, "there is no bundle from before 2001-01-01", &["restore", "--before", "2001-01-01", "main", "--to", "old"]);
+    home.refuses(10, "there is no bundle with main from before 2001-01-01", &["restore", "--before", "2001-01-01", "main", "--to", "old"]);
     home.succeeds(&["restore", "--before", "2999-01-01", "main", "--to", "new"]);
     assert!(home.path("new/main.db").exists() && !home.path("new/tenants").exists());
     home.refuses(2, "label 'Main' is not allowed", &["restore", "--before", "2999-01-01", "Main", "--to", "other"]);

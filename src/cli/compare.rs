@@ -64,10 +64,15 @@ impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         let vault = self.vault.as_deref();
-        let first = reference::find(&self.first, vault)?;
+        // What no bundle holds is told as such: it may be new.
+        let find = |text: &str| match reference::find_with(text, &self.labels, vault) {
+            Ok(found) => Ok(found.path),
+            Err(_) => reference::find(text, vault),
+        };
+        let first = find(&self.first)?;
         let second = match self.second.as_str() {
             LIVE => Against::Live(settings::config().cloned().map(Arc::new)),
-            text => Against::Bundle(reference::find(text, vault)?),
+            text => Against::Bundle(find(text)?),
         };
         // Nobody should type a passphrase to learn that this is no bundle.
         inspect(&first, &Keyring::default())?;

@@ -62,6 +62,27 @@ pub fn problems(config: &KeyConfig) -> Vec<String> {
     problems
 }
 
+/// What is there of it and is of no use, to seal with all of it: others can read it, it is no key, it is too short. Secrets are read, and not
+/// shown.
+pub fn faults(config: &KeyConfig) -> Vec<String> {
+    let is_there = |path: &&PathBuf| path.is_file();
+    let long_enough = |passphrase: Result<Passphrase, Explained>, place: String| -> Option<Explained> {
+        let unfit = |passphrase: Passphrase| passphrase.check_for_sealing().err().map(|error| format!("{place}: {error}"));
+        passphrase.map_or_else(Some, |passphrase| unfit(passphrase).map(|message| Explained::new(Exit::Key, message, None)))
+    };
+    let from_file = |path: &PathBuf| long_enough(keys::read_passphrase_file(path), format!("passphrase file '{}'", path.display()));
+    let from_variable = |name: &String| {
+        let bytes = Zeroizing::new(std::env::var_os(name)?.into_encoded_bytes());
+        let place = format!("the environment variable {name}");
+        long_enough(keys::parse(&place, Passphrase::parse(&bytes)), place)
+    };
+    let key_files = config.key_files.iter().filter(is_there).filter_map(|path| keys::read_key_file(path).err());
+    let credential = config.credential.iter().filter_map(|name| credential_path(name).ok());
+    let files: Vec<PathBuf> = config.passphrase_files.iter().filter(is_there).cloned().chain(credential).collect();
+    let faults = key_files.chain(files.iter().filter_map(from_file)).chain(config.passphrase_env.iter().filter_map(from_variable));
+    faults.map(|fault| [vec![fault.message], fault.causes].concat().join(": ")).collect()
+}
+
 fn unset(name: &str) -> String {
     format!("the environment variable {name}, which keys.passphrase-env names, is not set")
 }

@@ -72,7 +72,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Failure::UnclearPlace { .. } => Some("name the file: --onto FILE"),
         Failure::UnclearName { .. } => Some("give the file a name in UTF-8, or go without: --no-restore"),
         Failure::Unmet { .. } => Some("try another bundle; if it is the right one, add --accept-unmet"),
-        Failure::Archive { .. } => Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it; naming other labels restores those"),
+        Failure::Archive { .. } => {
+            Some("whoever sealed it did not use airkeep, or meant harm: look at who signed it; naming other labels restores those")
+        }
         Failure::Damaged { whole, .. } if whole.is_empty() => Some("'airkeep verify BUNDLE' lists what is hurt; try another copy"),
         Failure::Damaged { has_several: true, .. } => {
             Some("try another copy; --accept-damage restores those databases that are whole all the same")

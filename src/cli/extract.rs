@@ -26,7 +26,7 @@ use super::{Report, json, reference, screen};
 #[derive(Args)]
 #[command(after_long_help = after_help())]
 pub struct Arguments {
-    /// The bundle: a path, or 'latest' or a number in the vault
+    /// The bundle: a path, or 'latest' (the newest that holds the label) or a number in the vault
     #[arg(value_name = "BUNDLE")]
     bundle: String,
     /// Which database
@@ -82,7 +82,7 @@ impl Arguments {
     /// Runs the command.
     pub fn run(self) -> Result<Report, Explained> {
         self.refuse_contradictions()?;
-        let bundle = reference::find(&self.bundle, self.vault.as_deref())?;
+        let bundle = reference::find_with(&self.bundle, std::slice::from_ref(&self.label), self.vault.as_deref())?.path;
         // Nobody should type a passphrase to learn that this is no bundle.
         let facts = inspect(&bundle, &Keyring::default())?;
         let extract = Extract {

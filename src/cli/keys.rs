@@ -256,7 +256,7 @@ fn no_key() -> Explained {
     Explained::new(Exit::Key, "no passphrase or key was given, and there is no terminal to ask on", Some(&hint))
 }
 
-fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
+pub fn read_key_file(path: &Path) -> Result<KeyFileKey, Explained> {
     let bytes = read_secret_file(path).map_err(|error| key_error("key file", path, error))?;
     KeyFileKey::parse(&bytes).ok_or_else(|| {
         let message = format!("key file '{}' has {} bytes, a key has exactly 32", path.display(), bytes.len());

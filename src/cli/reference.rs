@@ -2,20 +2,36 @@
 
 use std::path::{Path, PathBuf};
 
+use airkeep::Label;
 use airkeep::bundle::UtcTime;
-use airkeep::ops::Reference;
+use airkeep::ops::{FoundBundle, Reference};
 
 use super::explain::Explained;
 use super::{audit, settings};
 
 /// Finds the bundle; numbers and `latest` are looked up in this vault, else in the one of the configuration, else in ./airkeep-vault.
 pub fn find(text: &str, vault: Option<&Path>) -> Result<PathBuf, Explained> {
-    Ok(Reference::parse(text).find(&vault_or_default(vault))?)
+    Ok(find_with(text, &[], vault)?.path)
 }
 
-/// Finds the newest bundle before a moment.
-pub fn find_before(moment: &UtcTime, vault: Option<&Path>) -> Result<PathBuf, Explained> {
-    Ok(Reference::Before(moment.clone()).find(&vault_or_default(vault))?)
+/// As [`find`]; `latest` is the newest that holds these labels.
+pub fn find_with(text: &str, labels: &[Label], vault: Option<&Path>) -> Result<FoundBundle, Explained> {
+    Ok(Reference::parse(text).find(&vault_or_default(vault), labels)?)
+}
+
+/// Finds the newest bundle before a moment that holds these labels.
+pub fn find_before(moment: &UtcTime, labels: &[Label], vault: Option<&Path>) -> Result<FoundBundle, Explained> {
+    Ok(Reference::Before(moment.clone()).find(&vault_or_default(vault), labels)?)
+}
+
+/// What the newest bundle lacks that earlier ones have: it was made of a part of the system.
+pub fn lacking(found: &FoundBundle) -> Vec<String> {
+    let Some(sequence) = found.sequence else { return Vec::new() };
+    let lack = |(older, labels): &(u64, Vec<String>)| {
+        let them = if labels.len() == 1 { "it" } else { "them" };
+        format!("number {sequence} has not: {}; the newest with {them} is {older}", labels.join(", "))
+    };
+    found.elsewhere.iter().map(lack).collect()
 }
 
 /// Reads a moment: `YYYY-MM-DDTHH:MM:SSZ`, or a day.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use airkeep::bundle::UtcTime;
-use airkeep::ops::InPlaceReport;
+use airkeep::ops::{FoundBundle, InPlaceReport};
 use airkeep::{Keyring, Label, Restore, inspect};
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -45,7 +45,7 @@ pub fn outcome_of(report: &InPlaceReport) -> (String, serde_json::Map<String, se
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The bundle: a path, or 'latest' or a number in the vault
+    /// The bundle: a path, or 'latest' (the newest that holds the labels) or a number in the vault
     #[arg(value_name = "BUNDLE", required_unless_present = "before")]
     bundle: Option<String>,
     /// Which sources to restore (default: all)
@@ -114,7 +114,9 @@ impl Arguments {
         if let Some(Command::Resolve(arguments)) = self.command {
             return arguments.run();
         }
-        let (bundle, labels) = self.chosen()?;
+        let (found, labels) = self.chosen()?;
+        let notes = reference::lacking(&found);
+        let bundle = found.path;
         // Nobody should type a passphrase to learn that this is no bundle.
         inspect(&bundle, &Keyring::default())?;
         let signers = self.signers.trusted()?;
@@ -124,27 +126,30 @@ impl Arguments {
             request.vault = self.vault;
             request.config = settings::config().cloned().map(Arc::new);
             let ring = self.keys.ring(Purpose::Open)?;
-            return self.place.run(request, ring, &self.record);
+            return self.place.run(request, ring, &self.record, notes);
         };
         let ring = self.keys.ring(Purpose::Open)?;
         let config = settings::config().cloned().map(Arc::new);
         let accept_damage = self.accept_damage;
         let restore = Restore { bundle: bundle.clone(), labels, to, vault: self.vault, signers, signing_key, config, accept_damage };
-        into::run(&restore, &bundle, &ring, &self.record)
+        let mut report = into::run(&restore, &bundle, &ring, &self.record)?;
+        report.warnings.splice(..0, notes);
+        Ok(report)
     }
 }
 
 impl Arguments {
     /// The bundle, and the labels.
-    fn chosen(&self) -> Result<(PathBuf, Vec<Label>), Explained> {
+    fn chosen(&self) -> Result<(FoundBundle, Vec<Label>), Explained> {
         let vault = self.vault.as_deref();
         let Some(moment) = &self.before else {
             let Some(text) = &self.bundle else { return Err(Explained::new(Exit::Usage, "missing: <BUNDLE>", Some("see --help"))) };
-            return Ok((reference::find(text, vault)?, self.labels.clone()));
+            return Ok((reference::find_with(text, &self.labels, vault)?, self.labels.clone()));
         };
         let first = self.bundle.as_deref().map(Label::parse).transpose();
         let first = first.map_err(|error| Explained::new(Exit::Usage, error.to_string(), Some("with --before every word is a label")))?;
-        Ok((reference::find_before(moment, vault)?, first.into_iter().chain(self.labels.clone()).collect()))
+        let labels: Vec<Label> = first.into_iter().chain(self.labels.clone()).collect();
+        Ok((reference::find_before(moment, &labels, vault)?, labels))
     }
 }
 

@@ -75,6 +75,11 @@ impl SigningKeyArguments {
     }
 }
 
+/// Where signing keys lie unless a flag or the configuration says otherwise.
+pub fn default_place() -> Option<SigningKeyPlace> {
+    SigningKeyArguments { signing_key: None }.place()
+}
+
 fn read(path: &Path) -> Result<String, Explained> {
     let failed = |error: std::io::Error| {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Usage };

@@ -62,7 +62,7 @@ pub use list::{LastVerified, Listed, Listing, Recorded, list};
 pub use plain::{FileSource, FilesFault};
 pub use progress::{Progress, Unwatched};
 pub use rebuild::{Rebuild, RebuildReport};
-pub use reference::Reference;
+pub use reference::{FoundBundle, Reference};
 pub use restore::{Restore, RestoreReport, Restored};
 pub use signing::{Init, SignerReport, SigningKeyFault, SigningKeyPlace, rotate_signer, show_signer};
 pub use size::{LabelSize, SizeReport, measure, measure_vault, sizes, source_bytes};

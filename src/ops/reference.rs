@@ -1,9 +1,10 @@
 //! Naming a bundle without its path: the newest of a vault, one by its number, or the newest before a moment.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
-use crate::bundle::{Kind, PublicCore, UtcTime};
+use super::{Failure, list};
+use crate::bundle::{Id, Kind, Label, PublicCore, UtcTime};
 use crate::files::{FileError, Folder};
 use crate::vault::{bundles_in, identity_in};
 
@@ -32,13 +33,14 @@ impl Reference {
         }
     }
 
-    /// Finds the bundle in a vault.
+    /// Finds the bundle in a vault, for these labels: the newest is the newest that holds all of them, by the journal. A bundle of which
+    /// nobody knows what it holds counts as holding them; whether it does shows when it is opened.
     ///
     /// # Errors
     /// [`Failure::NoVault`], [`Failure::NoSuchBundle`].
-    pub fn find(&self, vault: &Path) -> Result<PathBuf, Failure> {
+    pub fn find(&self, vault: &Path, labels: &[Label]) -> Result<FoundBundle, Failure> {
         if let Reference::Path(path) = self {
-            return Ok(path.clone());
+            return Ok(FoundBundle { path: path.clone(), sequence: None, elsewhere: Vec::new() });
         }
         let no_vault = || Failure::NoVault { path: vault.to_owned() };
         if !vault.is_dir() {
@@ -48,11 +50,21 @@ impl Reference {
         let (set, _) = identity_in(&folder)?.ok_or_else(no_vault)?;
         let bundles = bundles_in(&folder)?;
         let own = bundles.iter().filter_map(|bundle| Some((bundle, bundle.core()?))).filter(|(_, core)| core.set.id == set.id);
-        let newest = own.filter(|(_, core)| self.means(core)).max_by_key(|(_, core)| core.sequence);
-        match newest {
-            Some((bundle, _)) => Ok(vault.join(&bundle.name)),
-            None => Err(Failure::NoSuchBundle { vault: vault.to_owned(), what: self.words() }),
+        let mut meant: Vec<_> = own.filter(|(_, core)| self.means(core)).collect();
+        meant.sort_by_key(|(_, core)| std::cmp::Reverse(core.sequence));
+        let known = if matches!(self, Reference::Sequence(_)) { HashMap::new() } else { known_labels(vault)? };
+        let has = |core: &PublicCore, label: &str| known.get(&core.id).is_none_or(|known| known.iter().any(|known| known == label));
+        let chosen = meant.iter().position(|(_, core)| labels.iter().all(|label| has(core, label.as_str())));
+        let none = || Failure::NoSuchBundle { vault: vault.to_owned(), what: self.words(labels) };
+        let (bundle, core) = meant[chosen.ok_or_else(none)?];
+        let mut elsewhere: Vec<(u64, Vec<String>)> = Vec::new();
+        for (_, older) in meant.iter().filter(|_| labels.is_empty()) {
+            let told = |label: &String| elsewhere.iter().any(|(_, labels)| labels.contains(label));
+            let lacking = known.get(&older.id).into_iter().flatten().filter(|label| !has(core, label) && !told(label));
+            let lacking: Vec<String> = lacking.cloned().collect();
+            elsewhere.extend((!lacking.is_empty()).then_some((older.sequence, lacking)));
         }
+        Ok(FoundBundle { path: vault.join(&bundle.name), sequence: Some(core.sequence), elsewhere })
     }
 
     fn means(&self, core: &PublicCore) -> bool {
@@ -64,14 +76,33 @@ impl Reference {
         }
     }
 
-    fn words(&self) -> String {
+    fn words(&self, labels: &[Label]) -> String {
+        let labels: Vec<&str> = labels.iter().map(Label::as_str).collect();
+        let with = if labels.is_empty() { String::new() } else { format!(" with {}", labels.join(", ")) };
         match self {
             Reference::Path(path) => format!("'{}'", path.display()),
-            Reference::Latest => "bundle but safety and imported ones".to_owned(),
             Reference::Sequence(number) => format!("bundle {number}"),
-            Reference::Before(moment) => format!("bundle from before {moment}"),
+            Reference::Latest => format!("bundle{with} (safety and imported ones are passed over)"),
+            Reference::Before(moment) => format!("bundle{with} from before {moment} (safety and imported ones are passed over)"),
         }
     }
+}
+
+/// A bundle that was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBundle {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its place in the set, where it was looked up.
+    pub sequence: Option<u64>,
+    /// Where no label was asked for: labels that earlier bundles hold and this one does not, with the newest that does.
+    pub elsewhere: Vec<(u64, Vec<String>)>,
+}
+
+/// What each bundle holds, by the journal.
+fn known_labels(vault: &Path) -> Result<HashMap<Id, Vec<String>>, Failure> {
+    let listed = list(vault)?.bundles.into_iter();
+    Ok(listed.filter_map(|listed| Some((listed.id, listed.recorded?.labels))).collect())
 }
 
 fn is_of_its_time(kind: Kind) -> bool {

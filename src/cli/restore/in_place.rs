@@ -139,22 +139,23 @@ impl PlaceArguments {
     }
 
     /// Shows the plan, asks, and replaces.
-    pub fn run(&self, request: InPlace, ring: Keyring, record: &RecordArguments) -> Result<Report, Explained> {
+    pub fn run(&self, request: InPlace, ring: Keyring, record: &RecordArguments, notes: Vec<String>) -> Result<Report, Explained> {
         let mut environment = record.environment();
         let bundle = request.bundle.clone();
         let prepared = request.prepare(&ring, &mut environment)?;
+        let warnings = [notes, prepared.plan().warnings.clone()].concat();
         let plan = plan_text(prepared.plan(), prepared.core(), self.no_safety_bundle) + &self.commands_text(prepared.plan());
         if self.dry_run {
             let json = plan_json(prepared.plan(), prepared.core(), &bundle);
-            return Ok(Report { text: plan, json, warnings: prepared.plan().warnings.clone(), error: None });
+            return Ok(Report { text: plan, json, warnings, error: None });
         }
         if !self.force {
             screen::print_error(&plan);
-            prepared.plan().warnings.iter().for_each(|warning| screen::warning_line(warning));
+            warnings.iter().for_each(|warning| screen::warning_line(warning));
             confirm::ask(&format!("Replace {}?", screen::count(prepared.plan().targets.len() as u64, "database")))?;
         }
         let mut json = plan_json(prepared.plan(), prepared.core(), &bundle);
-        let warnings = if self.force { prepared.plan().warnings.clone() } else { Vec::new() };
+        let warnings = if self.force { warnings } else { Vec::new() };
         let report = prepared.run(ring, &mut environment)?;
         json.extend(outcome_json(&report));
         Ok(finish(&report, json, warnings, environment))

@@ -1,5 +1,6 @@
 //! The folder that is restored into: everything appears in it complete, or nothing of it stays.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::MANIFEST;
@@ -116,7 +117,7 @@ impl Target {
     pub(super) fn make_folders<'p>(&mut self, parts: impl Iterator<Item = &'p str>) -> Result<Folder, FileError> {
         let mut depth = 0;
         for part in parts {
-            if self.way.get(depth).is_none_or(|folder| folder.path().file_name().is_none_or(|name| name != part)) {
+            if self.way.get(depth).and_then(|folder| folder.path().file_name()) != Some(OsStr::new(part)) {
                 self.leave(depth)?;
                 let (next, is_new) = self.way.last().unwrap_or(&self.folder).open_or_make_folder(part)?;
                 if is_new {
