@@ -314,3 +314,30 @@ fn more_files_come_back_than_a_process_may_have_open() {
         assert_eq!(std::fs::read_to_string(back).unwrap(), number.to_string());
     }
 }
+
+/// Stops as soon as files are unpacked.
+#[derive(Default)]
+struct StopsUnpacking(std::sync::atomic::AtomicBool);
+
+impl airkeep::ops::Progress for StopsUnpacking {
+    fn begin(&self, phase: &str, _: Option<u64>) {
+        self.0.fetch_or(phase == "unpacking", std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn unpacking_can_be_cancelled_and_leaves_nothing() {
+    let home = site("[sources.config]\nfiles = 'config/**/*.toml'\n");
+    let bundle = home.json(&["backup", "--json"])["bundle"]["path"].as_str().unwrap().to_owned();
+    let mut ring = Keyring::default();
+    ring.key_files.push(KeyFileKey::parse(&home.read("key")).unwrap());
+    let mut environment = airkeep::ops::Environment::system();
+    environment.progress = std::sync::Arc::new(StopsUnpacking::default());
+    let restored = airkeep::Restore::new(home.path(bundle), home.path("back")).run(&ring, &mut environment);
+    assert!(matches!(restored, Err(airkeep::Failure::Cancelled)), "{restored:?}");
+    assert!(!home.path("back").exists());
+}
