@@ -357,7 +357,7 @@ fn show_leaves_nothing_out() {
         "scratch in '",
         "more.db, group g\n",
         "append-only: audit\n",
-        "assert: 2 demands\n",
+        "assert: account > 1\n",
         "check: true {path}\n",
         "plain: 1 file in ",
     ] {
@@ -367,7 +367,10 @@ fn show_leaves_nothing_out() {
     assert_eq!((&config["hook"], &config["stop"]), (&json!("true {event}"), &json!("true")));
     assert_eq!((&config["sealing"]["compression"], &config["sealing"]["busy_timeout_seconds"]), (&json!("zstd:3"), &json!(7.0)));
     let more = &config["sources"][2];
-    assert_eq!((&more["group"], &more["demands"], &more["check"]), (&json!("g"), &json!(2), &json!(["true", "{path}"])));
+    assert_eq!(
+        (&more["group"], &more["demands"], &more["check"]),
+        (&json!("g"), &json!(["account > 1", "note = 0"]), &json!(["true", "{path}"]))
+    );
     assert_eq!(config["sources"][3]["files"].as_array().unwrap().len(), 1, "databases, vault and keys are not counted");
 }
 

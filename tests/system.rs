@@ -241,3 +241,23 @@ fn the_plan_names_the_commands_that_will_run() {
         home.succeeds(&["restore", "latest", "main", "--in-place", "--dry-run", "--stop-with", "systemctl stop x", "--start-with", "true"]);
     assert!(plan.contains("stop      systemctl stop x\ncheck     ./check {path}\nstart     true\n"), "{plan}");
 }
+
+#[test]
+fn the_library_reads_a_configuration_as_the_program_does() {
+    let home =
+        system("required = true\nappend-only = 'note'\nassert = 'account > 1'\ngroup = 'g'\n[sources.config]\nfiles = 'airkeep.toml'\n");
+    let text = std::fs::read_to_string(home.path("airkeep.toml")).unwrap().replace("vault = 'vault'\n", "");
+    home.write("airkeep.toml", format!("set = 'plant'\nmarking = 'CUI'\n[sealing]\ncompression = 'zstd:3'\n{text}"), 0o600);
+    home.folder("below");
+    let mut below = home.airkeep(["backup", "--dry-run", "--json"]);
+    let run = cli::finish(below.current_dir(home.path("below")));
+    let plan: Value = serde_json::from_str(&run.stdout).expect(&run.stderr);
+    let config = airkeep::Config::load(&home.path("airkeep.toml")).unwrap();
+    let (backup, missing) = airkeep::Backup::of_config(&config).unwrap();
+    assert!(missing.is_empty() && backup.append_only.len() == 1 && backup.assertions.len() == 1 && backup.optional.len() == 2);
+    assert_eq!((backup.vault.to_str(), plan["set"].as_str()), (plan["vault"].as_str(), Some("plant")));
+    assert_eq!((backup.marking.unwrap().to_string(), backup.compression.to_string()), ("CUI".to_owned(), "zstd:3".to_owned()));
+    let own: Vec<&str> = backup.sources.iter().map(|source| source.label.as_str()).collect();
+    assert_eq!((own, backup.files[0].label.as_str()), (labels(&plan, "sources").iter().map(String::as_str).collect(), "config"));
+    assert_eq!(plan["sources"][2]["group"], backup.groups[0].name);
+}

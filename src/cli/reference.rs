@@ -40,7 +40,7 @@ pub fn moment(text: &str) -> Result<UtcTime, String> {
 }
 
 fn vault_or_default(vault: Option<&Path>) -> PathBuf {
-    let configured = || settings::config().and_then(|config| config.vault.clone());
+    let configured = || settings::config().and_then(settings::vault_of);
     let from_environment = || std::env::var_os("AIRKEEP_VAULT").filter(|value| !value.is_empty()).map(PathBuf::from);
     vault.map(Path::to_owned).or_else(from_environment).or_else(configured).unwrap_or_else(|| "airkeep-vault".into())
 }

@@ -41,12 +41,18 @@ fn root_commands(config: &mut Config) -> Result<(), Explained> {
     root("start", &mut config.start, SiteCommand::rooted)
 }
 
+/// The vault that the configuration names, else the usual one beside it; nothing where that is the flag's own default, which reads better.
+pub fn vault_of(config: &Config) -> Option<PathBuf> {
+    let is_here = || std::env::current_dir().and_then(|here| here.canonicalize()).is_ok_and(|here| here == config.folder());
+    (config.vault.is_some() || !is_here()).then(|| config.vault_or_default())
+}
+
 /// Gives flags the defaults that the configuration has for them, in every command that knows them.
 pub fn apply(command: Command, config: &Config) -> Command {
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     let sealing = &config.sealing;
     let defaults = [
-        ("vault", config.vault.as_ref().map(text)),
+        ("vault", vault_of(config).as_ref().map(text)),
         ("signing_key", config.keys.signing_key.as_ref().map(text)),
         ("hook", config.hook.clone()),
         ("stop_with", config.stop.clone()),

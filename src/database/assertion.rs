@@ -57,6 +57,12 @@ impl Assertion {
         Ok(Assertion { text: text.to_owned(), demand })
     }
 
+    /// The demand, as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Asks the database. The connection is only read from, whatever the query says.
     pub fn ask(&self, connection: &Connection, size_bytes: u64, cancelled: Cancelled<'_>) -> Asserted {
         let asked = bounds::within(connection, Bounds::of_live(size_bytes), cancelled, |_| match &self.demand {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use airkeep::config::{KeyConfig, SealingConfig, SourceKind, SqliteConfig};
+use airkeep::database::Assertion;
 use serde_json::{Value, json};
 
 use super::{Looked, LookedSource};
@@ -56,8 +57,7 @@ fn source_rows(looked: &LookedSource<'_>, row: &mut impl FnMut(&str, &str)) {
 /// What is asked of a database, one line each.
 fn demands(sqlite: &SqliteConfig) -> Vec<String> {
     let append_only = (!sqlite.append_only.is_empty()).then(|| format!("append-only: {}", sqlite.append_only.join(", ")));
-    let count = sqlite.assertions.len() as u64;
-    let demands = (count > 0).then(|| format!("assert: {}", screen::count(count, "demand")));
+    let demands = sqlite.assertions.iter().map(|assertion| format!("assert: {}", assertion.text()));
     let check = sqlite.check.as_ref().map(|words| format!("check: {}", words.join(" ")));
     append_only.into_iter().chain(demands).chain(check).collect()
 }
@@ -100,7 +100,7 @@ fn source(looked: &LookedSource<'_>) -> Value {
         "required": source.required,
         "group": sqlite.and_then(|sqlite| sqlite.group.as_ref()),
         "append_only": sqlite.map_or(&[][..], |sqlite| &sqlite.append_only),
-        "demands": sqlite.map_or(0, |sqlite| sqlite.assertions.len()),
+        "demands": sqlite.map_or_else(Vec::new, |sqlite| sqlite.assertions.iter().map(Assertion::text).collect()),
         "check": sqlite.and_then(|sqlite| sqlite.check.as_ref()),
         "databases": databases,
     });
